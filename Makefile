@@ -1,0 +1,44 @@
+# The commands of this project. Each sets up what it needs, in a virtual environment of its own.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 8080
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "hms-svc needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "Python cannot make a virtual environment; on Debian: apt install python3-venv"; exit 1; }
+	@echo "Setting up $(VENV) (the first time only)"
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $(READY)
+
+setup: $(READY)  ## Create the environment with everything the other commands need
+
+run: $(READY)  ## Start the gateway with demo services on port 8080 and print curl lines to try
+	@HMS_SVC_TOKEN=$${HMS_SVC_TOKEN:-demo-sandbox-token} $(BIN)/hms-svc start --demo --routes routes.yml --port $(PORT)
+
+test: $(READY)  ## Run the tests and report the coverage of branches
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+check: $(READY)  ## Lint, formatting and types
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/mypy tests layers/policies
+
+format: $(READY)  ## Put the code in form
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+clean:  ## Remove the environment and everything generated
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov build dist
+
+.PHONY: help setup run test check format clean
