@@ -1,0 +1,197 @@
+"""Passing an admitted request on to a private service, and its answer back.
+
+What the service sees is the caller's request less what belongs to one connection only (RFC 9110, section 7.6.1), plus
+what the gateway alone may say: who calls, from where, under which name. The same names from a client are dropped, in
+any case and with ``_`` for ``-``, which some servers read as the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from hms_svc.core.errors import BadGateway, GatewayTimeout
+from hms_svc.core.model import Caller, Headers, Response
+from hms_svc.core.ports import (
+    UpstreamBroken,
+    UpstreamRequest,
+    UpstreamResponse,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from hms_svc.core.rewrite import edit, forwarded_path
+
+if TYPE_CHECKING:
+    from hms_svc.core.arrive import Arrival
+    from hms_svc.core.entry import Entry
+    from hms_svc.core.model import Forward, Route, Target
+    from hms_svc.core.ports import Clock, Randomness, Upstream
+
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+"""RFC 9110, section 9.2.2: what may be sent again when it is not known whether it arrived."""
+HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authentication-info",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""Fields of one connection (RFC 9110, section 7.6.1, and what RFC 7235 and older clients add)."""
+SET_BY_THE_GATEWAY = frozenset(
+    {"host", "content-length", "expect", "forwarded", "x-real-ip", "x-request-id", "traceparent"}
+)
+_PREFIXES_OF_THE_GATEWAY = ("x-hms-", "x-forwarded-")
+_PRINTABLE = "".join(map(chr, range(0x21, 0x7F))).replace("%", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A request that was matched, identified, authorised and within its limits; the only kind that is forwarded."""
+
+    arrival: Arrival
+    route: Route
+    caller: Caller
+    body: bytes
+
+
+class Forwarder:
+    """The step that calls the service behind."""
+
+    def __init__(self, upstream: Upstream, clock: Clock, randomness: Randomness) -> None:
+        self._upstream = upstream
+        self._clock = clock
+        self._randomness = randomness
+
+    async def forward(self, admitted: Admitted, action: Forward, entry: Entry) -> Response:
+        """The service's answer, hop-by-hop fields removed, whatever its status.
+
+        Raises `BadGateway` or `GatewayTimeout`; the whole call, retries too, has the route's ``timeout``.
+        """
+        started = self._clock.monotonic_ns()
+        deadline = started + int(action.timeout_s * 1e9)
+        headers = upstream_headers(admitted)
+        targets = self._order(action)
+        while True:
+            target = targets[entry.attempts % len(targets)]
+            entry.attempts += 1
+            entry.upstream = target.authority
+            timeout_s = (deadline - self._clock.monotonic_ns()) / 1e9
+            try:
+                answer = await self._upstream.send(_wire(admitted, action, target, headers, timeout_s))
+            except UpstreamTimeout as error:
+                raise GatewayTimeout(cause=str(error)) from error
+            except UpstreamBroken as error:
+                raise BadGateway(cause=str(error)) from error
+            except UpstreamUnreachable as error:
+                safe = not error.sent or admitted.arrival.request.method in IDEMPOTENT
+                if not safe or entry.attempts > action.retries or self._clock.monotonic_ns() >= deadline:
+                    raise BadGateway(cause=str(error)) from error
+                continue
+            finally:
+                entry.upstream_ns = self._clock.monotonic_ns() - started
+            entry.upstream_status = answer.status
+            return _back(answer)
+
+    def _order(self, action: Forward) -> tuple[Target, ...]:
+        """The targets to try in turn, the first chosen by weight."""
+        targets = action.targets
+        if len(targets) == 1:
+            return targets
+        ticket = self._randomness.below(sum(target.weight for target in targets))
+        for index, target in enumerate(targets):
+            ticket -= target.weight
+            if ticket < 0:
+                return targets[index:] + targets[:index]
+        return targets
+
+
+def _wire(
+    admitted: Admitted, action: Forward, target: Target, headers: list[tuple[str, str]], timeout_s: float
+) -> UpstreamRequest:
+    arrival = admitted.arrival
+    path = forwarded_path(arrival.path, admitted.route.path, target.path) if target.path else arrival.path
+    query = arrival.request.query
+    host = target.authority if action.rewrite_host is None else action.rewrite_host.replace("{host}", arrival.host)
+    return UpstreamRequest(
+        target=target,
+        method=arrival.request.method,
+        path_and_query=f"{path}?{query}" if query else path,
+        headers=Headers((("Host", host), *headers)),
+        body=admitted.body,
+        timeout_s=timeout_s,
+    )
+
+
+def upstream_headers(admitted: Admitted) -> list[tuple[str, str]]:
+    """The header lines a service sees, but for ``Host``."""
+    arrival, caller = admitted.arrival, admitted.caller
+    request = arrival.request
+    named = connection_options(request.headers)
+    continued = arrival.traceparent[3:35] in request.headers.get("traceparent", "")
+    lines = [
+        (name, value)
+        for name, value in request.headers.lines
+        if _passes(name) and name.lower() not in named and (continued or name.lower() != "tracestate")
+    ]
+    if admitted.route.request_headers.is_not_empty:
+        lines = edit(lines, admitted.route.request_headers)
+    if admitted.body or "content-length" in request.headers or "transfer-encoding" in request.headers:
+        lines.append(("Content-Length", str(len(admitted.body))))
+    lines.extend(_forwarding(arrival))
+    lines.append(("X-Request-Id", arrival.request_id))
+    lines.append(("traceparent", arrival.traceparent))
+    lines.append(("X-HMS-Auth", caller.via))
+    if caller.name:
+        lines.append(("X-HMS-Caller", quote(caller.name, safe=_PRINTABLE)))
+    if caller.scopes:
+        lines.append(("X-HMS-Scopes", quote(" ".join(sorted(caller.scopes)), safe=_PRINTABLE + " ")))
+    return lines
+
+
+def connection_options(headers: Headers) -> frozenset[str]:
+    """The fields that ``Connection`` declares to be of this connection only, lower case."""
+    options = headers.get("connection")
+    return frozenset(option.strip().lower() for option in options.split(",")) if options else frozenset()
+
+
+@lru_cache(maxsize=2_048)
+def _passes(name: str) -> bool:
+    """Whether a caller's field goes on to the service."""
+    plain = name.lower().replace("_", "-")
+    return (
+        plain not in HOP_BY_HOP and plain not in SET_BY_THE_GATEWAY and not plain.startswith(_PREFIXES_OF_THE_GATEWAY)
+    )
+
+
+def _forwarding(arrival: Arrival) -> list[tuple[str, str]]:
+    """``Forwarded`` (RFC 7239) and its older relatives; a trusted proxy's own are continued."""
+    request = arrival.request
+    peer = request.peer_ip
+    node = f'"[{peer}]"' if ":" in peer else peer
+    host = f';host="{arrival.host}"' if arrival.host else ""
+    element = f"for={node}{host};proto={arrival.scheme}"
+    chain = peer
+    if arrival.trusted:
+        before, addresses = request.headers.get("forwarded"), request.headers.get("x-forwarded-for")
+        element = f"{before}, {element}" if before else element
+        chain = f"{addresses}, {peer}" if addresses else peer
+    lines = [("Forwarded", element), ("X-Forwarded-For", chain), ("X-Forwarded-Proto", arrival.scheme)]
+    if arrival.host:
+        lines.append(("X-Forwarded-Host", arrival.host))
+    return lines
+
+
+def _back(answer: UpstreamResponse) -> Response:
+    """The service's answer as the caller may see it."""
+    named = connection_options(answer.headers)
+    lines = [line for line in answer.headers.lines if (name := line[0].lower()) not in HOP_BY_HOP and name not in named]
+    return Response(answer.status, Headers(lines), answer.body)

@@ -1,0 +1,336 @@
+"""The values a request is made of on its way through the gateway. Frozen: a step builds a new one, nobody edits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from hms_svc.core.policy import Policy
+
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+def _empty() -> Mapping[str, Any]:
+    """A default for fields; Python 3.11 takes a mapping proxy for a mutable one."""
+    return EMPTY
+
+
+class Headers(Mapping[str, str]):
+    """HTTP fields (RFC 9110, section 5): names without case, order and repetition kept.
+
+    As a mapping it answers one string a name, repeated lines joined with ``", "`` (RFC 9110, section 5.3).
+    ``items_raw`` is every line as it came, which is what goes on the wire. Values are text in ISO-8859-1, so that
+    every byte survives the journey.
+    """
+
+    __slots__ = ("_joined", "lines")
+
+    lines: tuple[tuple[str, str], ...]
+
+    def __init__(self, lines: Iterable[tuple[str, str]] = ()) -> None:
+        self.lines = tuple(lines)
+        self._joined: dict[str, str] | None = None
+
+    def _index(self) -> dict[str, str]:
+        joined = self._joined
+        if joined is None:
+            joined = {}
+            for name, value in self.lines:
+                key = name.lower()
+                joined[key] = f"{joined[key]}, {value}" if key in joined else value
+            self._joined = joined
+        return joined
+
+    def __getitem__(self, name: str) -> str:
+        return self._index()[name.lower()]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of ``name``, repeated lines joined, or ``default``."""
+        return self._index().get(name.lower(), default)
+
+    def all(self, name: str) -> list[str]:
+        """The value of each line called ``name``, in order."""
+        key = name.lower()
+        return [value for other, value in self.lines if other.lower() == key]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._index()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._index())
+
+    def __len__(self) -> int:
+        return len(self._index())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Headers) and self.lines == other.lines
+
+    def __hash__(self) -> int:
+        return hash(self.lines)
+
+    def __repr__(self) -> str:
+        """Names only: a value may be a credential."""
+        return f"Headers({[name for name, _ in self.lines]})"
+
+
+class Body(Protocol):
+    """The body of a request, read at most once and only when the journey has come that far."""
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body. ``limit`` is in bytes; raises `errors.BodyTooLarge` as soon as more have come."""
+        ...
+
+
+class BodyStream(Protocol):
+    """The body of an answer, in pieces as they come. Whoever holds it reads to the end or calls ``aclose``."""
+
+    def __aiter__(self) -> BodyStream: ...
+
+    async def __anext__(self) -> bytes: ...
+
+    async def aclose(self) -> None:
+        """Give up the rest; the connection it comes from is dropped."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """A client certificate that the door has verified against its authority (RFC 5280)."""
+
+    subject: str
+    """Distinguished name, most significant part first: ``CN=claims-batch,O=Agency``."""
+    serial: str
+    """Serial number, upper-case hexadecimal."""
+    issuer: str
+    sans: tuple[str, ...] = ()
+    """Subject alternative names with their kind: ``DNS:batch.agency.example``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request as its door received it; nothing in it is trusted yet."""
+
+    method: str
+    path: str
+    """The path of the request target exactly as it came, percent-encoded, without the query."""
+    query: str
+    """The query exactly as it came, without the ``?``."""
+    headers: Headers
+    body: Body
+    peer_ip: str
+    """The address of the connection's other end: a proxy's, where one stands in front."""
+    scheme: str = "http"
+    certificate: ClientCertificate | None = None
+    http_version: str = "1.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer: a whole body, or a stream of pieces."""
+
+    status: int
+    headers: Headers = field(default_factory=Headers)
+    body: bytes | BodyStream = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, whichever credential proved it."""
+
+    name: str
+    """The subject of the token, the owner of the key, the subject of the certificate; empty for nobody."""
+    via: str
+    """How it was proved: ``oauth``, ``api_key``, ``mtls``; ``none`` on an open route."""
+    credential_id: str = ""
+    """What names the credential in the record without revealing it: jti, key id, certificate serial."""
+    issuer: str = ""
+    scopes: frozenset[str] = frozenset()
+    claims: Mapping[str, Any] = field(default_factory=_empty)
+    token_key: str = ""
+    """A hash of the credential presented, for limits ``per: token``; empty for nobody."""
+
+
+NOBODY = Caller(name="", via="none")
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A header or query parameter that must be there with one of these values."""
+
+    name: str
+    values: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """What a verified caller must also have (``require:``), all of it."""
+
+    scopes: frozenset[str] = frozenset()
+    claims: Mapping[str, tuple[Any, ...]] = field(default_factory=_empty)
+    """For each claim the values it may have; a claim that is a list must hold one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A token bucket: holds ``burst``, refills ``limit`` every ``period_s`` seconds."""
+
+    limit: int
+    period_s: int
+    burst: int
+    per: str = "ip"
+    """Whose bucket: ``ip``, ``token``, ``caller`` or ``route``."""
+    cost: int = 1
+    shadow: bool = False
+    on_error: str = "local"
+    """When the store is down: ``local``, ``allow`` or ``deny``."""
+    legacy_headers: bool = False
+    """Whether ``X-RateLimit-*`` is sent too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A private service."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str = ""
+    """Empty: the request's own path goes on. Else it replaces the route's literal prefix."""
+    weight: int = 1
+
+    @property
+    def authority(self) -> str:
+        """``host:port``, without the port where it is the scheme's own (RFC 9110, section 7.2)."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == {"http": 80, "https": 443}[self.scheme] else f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderEdits:
+    """Changes to header lines, in this order: remove, set, add."""
+
+    remove: frozenset[str] = frozenset()
+    set: tuple[tuple[str, str], ...] = ()
+    add: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_not_empty(self) -> bool:
+        """Whether there is anything to change."""
+        return bool(self.remove or self.set or self.add)
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Pass the request on to one of the targets."""
+
+    targets: tuple[Target, ...]
+    timeout_s: float = 30.0
+    retries: int = 0
+    rewrite_host: str | None = None
+    """The ``Host`` the service sees: None the target's own, else this name; ``{host}`` keeps the caller's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """Answer with a redirection (RFC 9110, section 15.4). A part that is None stays as the request had it."""
+
+    status: int = 302
+    scheme: str | None = None
+    host: str | None = None
+    port: int | None = None
+    path: str | None = None
+    """Replaces the route's literal prefix when the route ends in ``*``, else the whole path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueue:
+    """Store the request as a job and answer 202."""
+
+    queue: str
+    status_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cors:
+    """Who may read answers from a browser (Fetch standard, CORS protocol)."""
+
+    origins: tuple[str, ...]
+    methods: tuple[str, ...] = ("GET", "HEAD", "POST")
+    headers: tuple[str, ...] = ()
+    expose: tuple[str, ...] = ()
+    credentials: bool = False
+    max_age_s: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyUse:
+    """A policy built from its line in routes.yml."""
+
+    name: str
+    """As the file names it: ``is_large_file.LargeFileBlocker``."""
+    policy: Policy
+    options: Mapping[str, Any] = field(default_factory=_empty)
+    """What ``with:`` gave its constructor."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One entry of routes.yml."""
+
+    name: str
+    """Stable across reloads and unique in the table: the file's ``name``, else methods, host, path and conditions."""
+    path: str
+    """The pattern: literal segments, ``{name}`` for one segment, a last ``*`` for the prefix and all below."""
+    action: Forward | Redirect | Enqueue
+    auth: tuple[str, ...]
+    """Credentials accepted, any one of them; empty for an open route."""
+    methods: frozenset[str] | None = None
+    """None: any."""
+    host: str | None = None
+    """Lower case; a leading ``*.`` stands for one or more labels."""
+    headers: tuple[Condition, ...] = ()
+    query: tuple[Condition, ...] = ()
+    require: Requirements = Requirements()
+    limits: tuple[Limit, ...] = ()
+    policies: tuple[PolicyUse, ...] = ()
+    cors: Cors | None = None
+    request_headers: HeaderEdits = HeaderEdits()
+    response_headers: HeaderEdits = HeaderEdits()
+    max_body: int = 10_000_000
+    """Bytes."""
+    audit: str = "best_effort"
+    """``required`` or ``best_effort``."""
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Who may sign tokens (``issuers:``)."""
+
+    name: str
+    issuer: str
+    """The ``iss`` a token must carry, to the letter (RFC 7519, section 4.1.1)."""
+    audience: tuple[str, ...]
+    """A token's ``aud`` must hold one of these."""
+    algorithms: tuple[str, ...] = ("RS256", "ES256")
+    jwks_uri: str | None = None
+    """None: found by OpenID discovery."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """routes.yml, read and found good."""
+
+    routes: tuple[Route, ...] = ()
+    issuers: tuple[Issuer, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks (CIDR) whose ``X-Forwarded-*`` and ``Forwarded`` are believed."""
+    sha256: str = ""
+    """Of the file's bytes: which configuration was in force."""
+    warnings: tuple[str, ...] = ()
+    """What is allowed but likely not meant, for whoever loads the file."""

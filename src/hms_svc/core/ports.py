@@ -1,0 +1,202 @@
+"""What the core asks of the world: protocols of one to three methods, and the ways they fail.
+
+Refused is not broken: a method answers no with a value and raises only when it could not do its work. Adapters
+translate foreign exceptions into the ones of this file and conform by shape; nothing inherits from these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from hms_svc.core.model import BodyStream, Headers, Issuer, Limit, Target
+
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """Time, so that tests own it."""
+
+    def wall_ns(self) -> int:
+        """Nanoseconds since 1970-01-01T00:00:00Z; may step."""
+        ...
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds since some fixed moment; never steps back."""
+        ...
+
+
+class Randomness(Protocol):
+    """Chance, so that tests own it."""
+
+    def hex(self, n_bytes: int) -> str:
+        """``2 * n_bytes`` lower-case hexadecimal digits, fit for identifiers and secrets."""
+        ...
+
+    def below(self, n: int) -> int:
+        """A number in ``range(n)``, for sharing load; not fit for secrets."""
+        ...
+
+
+class StoreUnavailable(Exception):  # noqa: N818  (named for what it means)
+    """A store did not answer, in time or at all. The message is for the record and the log, not for callers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a bucket said of one call."""
+
+    allowed: bool
+    remaining: int
+    """Tokens that are left now."""
+    reset_ns: int
+    """Until the bucket is full again, nanoseconds."""
+    retry_ns: int | None = None
+    """When refused: until the same call would be allowed, nanoseconds; None if never (it costs more than the bucket
+    holds)."""
+
+
+class LimitStore(Protocol):
+    """The buckets of the rate limits, one a key."""
+
+    async def take(self, key: str, limit: Limit, cost: int) -> Decision:
+        """Take ``cost`` tokens of ``key``'s bucket if they are there; a cost of 0 only looks.
+
+        Raises `StoreUnavailable` when it could not decide; then nothing may be assumed about what was taken.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What is known of an API key; never the key itself."""
+
+    id: str
+    owner: str
+    sha256: str
+    """Of the whole key as its holder presents it, lower-case hexadecimal."""
+    name: str = ""
+    scopes: frozenset[str] = frozenset()
+    created_s: int = 0
+    expires_s: int | None = None
+    """Seconds since 1970; None: does not expire."""
+    revoked_s: int | None = None
+
+
+class KeyStore(Protocol):
+    """The API keys that were given out."""
+
+    async def find(self, sha256: str) -> ApiKey | None:
+        """The key with this hash, expired and revoked ones too, or None. Raises `StoreUnavailable`."""
+        ...
+
+
+class KeySource(Protocol):
+    """The public keys of token issuers."""
+
+    async def keys(self, issuer: Issuer, *, unknown_kid: str | None = None) -> list[Mapping[str, Any]]:
+        """The members of the issuer's JWK Set (RFC 7517, section 5).
+
+        ``unknown_kid`` says that a token names a key which the set returned before did not hold: the source may
+        fetch again, at a rate it bounds itself. Raises `StoreUnavailable` when no usable set can be had.
+        """
+        ...
+
+
+class AuditSink(Protocol):
+    """Where audit records go."""
+
+    def append(self, line: bytes) -> None:
+        """Take over one record, complete with its newline.
+
+        Once this returns, the record is the sink's to keep. Raises `StoreUnavailable` if it was not taken.
+        """
+        ...
+
+    def close(self) -> None:
+        """Bring what was taken to where it belongs and let go of files and threads. Safe to call twice."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """What goes on the wire to a private service, to the letter."""
+
+    target: Target
+    method: str
+    path_and_query: str
+    headers: Headers
+    """Complete, ``Host`` and ``Content-Length`` too; nothing is added, dropped or reordered."""
+    body: bytes
+    timeout_s: float
+    """From the first attempt to connect to the last byte of the answer's header section, and between two pieces of
+    its body."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamResponse:
+    """What a private service answered, hop-by-hop fields and all."""
+
+    status: int
+    headers: Headers
+    body: bytes | BodyStream
+    """Whole when it had come by the time the header section was read, else a stream."""
+
+
+class UpstreamUnreachable(Exception):  # noqa: N818
+    """No connection, or it was lost before an answer began.
+
+    ``sent`` tells whether the service may have seen the request.
+    """
+
+    def __init__(self, message: str, *, sent: bool) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class UpstreamTimeout(Exception):  # noqa: N818
+    """No answer within the time given."""
+
+
+class UpstreamBroken(Exception):  # noqa: N818
+    """What came back is not an HTTP response that can be passed on."""
+
+
+class Upstream(Protocol):
+    """The private services."""
+
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+        """Send and await the answer's header section.
+
+        Raises `UpstreamUnreachable`, `UpstreamTimeout` or `UpstreamBroken`; the stream of a body raises the last two.
+        """
+        ...
+
+
+class PolicyRunner(Protocol):
+    """Where plug-in code runs, so that one that hangs cannot hold the gateway."""
+
+    async def run(self, check: Callable[[], T], timeout_s: float) -> T:
+        """The value of ``check()``, or what it raised; `TimeoutError` when it has not returned in time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A request to be done later."""
+
+    id: str
+    queue: str
+    message: Mapping[str, Any]
+    """A CloudEvents 1.0 event in its JSON form, body in ``data_base64``."""
+
+
+class JobQueue(Protocol):
+    """Where jobs wait."""
+
+    async def put(self, job: Job) -> None:
+        """Store the job for good. Raises `StoreUnavailable` if it was not stored."""
+        ...

@@ -1,0 +1,48 @@
+"""A route in a few words, for tables, `hms-svc routes` and the admin interface."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hms_svc.core.model import Enqueue, Forward, Redirect
+
+if TYPE_CHECKING:
+    from hms_svc.core.model import Limit, Route
+
+_UNITS = {1: "s", 60: "m", 3_600: "h", 86_400: "d"}
+
+
+def summary(route: Route) -> dict[str, str]:
+    """The columns of a route: name, methods, host, path, auth, limit, policies, to."""
+    return {
+        "name": route.name,
+        "methods": ",".join(sorted(route.methods)) if route.methods is not None else "any",
+        "host": route.host or "",
+        "path": route.path,
+        "auth": " or ".join(route.auth) or "none",
+        "limit": ", ".join(limit_text(limit) for limit in route.limits),
+        "policies": ", ".join(use.name for use in route.policies),
+        "to": destination(route),
+    }
+
+
+def limit_text(limit: Limit) -> str:
+    """As routes.yml would say it: ``30/m per_token``."""
+    unit = _UNITS.get(limit.period_s, f"{limit.period_s}s")
+    text = f"{limit.limit}/{unit}"
+    if limit.burst != limit.limit:
+        text += f" burst {limit.burst}"
+    if limit.per != "ip":
+        text += f" per_{limit.per}"
+    return f"{text} (shadow)" if limit.shadow else text
+
+
+def destination(route: Route) -> str:
+    """Where the route leads."""
+    match route.action:
+        case Forward(targets=targets):
+            return ", ".join(f"{target.scheme}://{target.authority}{target.path}" for target in targets)
+        case Redirect(status=status):
+            return f"redirect {status}"
+        case Enqueue(queue=queue):
+            return f"queue {queue}"

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from worlds import CountingRandomness, request
+
+from hms_svc import Policy
+from hms_svc.core.explain import explain
+from hms_svc.core.match import RouteTable
+from hms_svc.core.model import (
+    Config,
+    Cors,
+    Enqueue,
+    Forward,
+    Limit,
+    PolicyUse,
+    Redirect,
+    Requirements,
+    Route,
+    Target,
+)
+
+FORWARD = Forward((Target("http", "claims-svc", 9001), Target("https", "claims.b", 443, path="/v1")))
+CLAIMS = Route(
+    name="claims",
+    path="/claims/{id}",
+    action=FORWARD,
+    auth=("oauth", "api_key", "mtls"),
+    methods=frozenset({"GET"}),
+    require=Requirements(scopes=frozenset({"claims:read"})),
+    limits=(Limit(30, 60, 10, per="token", shadow=True),),
+    policies=(PolicyUse("m.C", Policy()),),
+    cors=Cors(("*",)),
+)
+OPEN = Route(name="open", path="/open", action=Redirect(), auth=())
+JOBS = Route(name="jobs", path="/jobs", action=Enqueue("sqs:q"), auth=())
+
+
+def explained(method: str, path: str, *headers: tuple[str, str], **more: Any) -> dict[str, str]:
+    table = RouteTable(Config(routes=(CLAIMS, OPEN, JOBS)))
+    made = request(method, path, headers=[("Host", "a"), *headers], **more)
+    return dict(explain(table, made, CountingRandomness()))
+
+
+def test_a_served_request_is_told_step_by_step() -> None:
+    told = explained("GET", "/x/../claims/7", ("Authorization", "Bearer t"))
+    assert told == {
+        "normalise": "/claims/7 (came as /x/../claims/7)",
+        "match": "route claims, id = '7'",
+        "authenticate": "oauth presented; verified only when it is sent",
+        "authorise": "needs claims:read, else 403",
+        "limit": "30/m burst 10 per_token (shadow), else 429",
+        "policies": "m.C",
+        "body": "up to 10000000 bytes, else 413",
+        "answer": "what comes back from http://claims-svc:9001/claims/7 or https://claims.b/v1/7",
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "answer"),
+    [
+        ("GET", "/claims/7", "401 Bad credentials"),
+        ("DELETE", "/claims/7", "405 DELETE is not allowed here, Allow: GET, HEAD, OPTIONS"),
+        ("OPTIONS", "/claims/7", "204 by the gateway itself, Allow: GET, HEAD, OPTIONS"),
+        ("GET", "/nowhere", "404 No such path"),
+        ("GET", "/a%00", "400 The path holds an escaped control character"),
+        ("GET", "/_hms/routes", "by the gateway itself: /_hms/ is its own, no route ever serves it"),
+        ("GET", "/open", "302 to another place"),
+        ("POST", "/jobs", "202, queued in sqs:q"),
+    ],
+)
+def test_the_last_line_is_the_answer(method: str, path: str, answer: str) -> None:
+    assert explained(method, path)["answer"] == answer
+
+
+def test_a_preflight_is_told() -> None:
+    asked = explained("OPTIONS", "/claims/7", ("Origin", "https://a"), ("Access-Control-Request-Method", "GET"))
+    assert asked["answer"] == "204 by the gateway itself: a CORS preflight"
+
+
+@pytest.mark.parametrize("header", [("X-API-Key", "k"), ("Authorization", "ApiKey k")])
+def test_an_api_key_is_seen_wherever_it_stands(header: tuple[str, str]) -> None:
+    assert explained("GET", "/claims/7", header)["authenticate"].startswith("api_key presented")
