@@ -1,0 +1,1 @@
+"""The command hms-svc, one file a command group."""

@@ -1,0 +1,155 @@
+"""`hms-svc keys`: API keys given out, listed and taken back."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hms_svc.cli.console import BAD, fail, say, show_table
+from hms_svc.cli.durations import seconds
+from hms_svc.core.api_keys import issue
+from hms_svc.core.claims import MAX_NAME
+from hms_svc.core.ports import StoreUnavailable
+from hms_svc.core.scopes import is_scope
+from hms_svc.local.key_file import KeyFile
+from hms_svc.local.system import SystemClock, SystemRandomness
+from hms_svc.settings import STATE, SettingInvalid, file_of
+
+if TYPE_CHECKING:
+    from hms_svc.core.ports import ApiKey
+
+DEFAULT_STORE = STATE / "keys.json"
+Store = Annotated[
+    str | None,
+    typer.Option(
+        metavar="file:PATH",
+        help=f"Where the keys are kept.  \\[env: HMS_SVC_KEYS]  \\[default: file:{DEFAULT_STORE}]",
+        show_default=False,
+    ),
+]
+app = typer.Typer(
+    help="API keys for routes with auth: api_key. Only their SHA-256 is kept, so a key is shown once.",
+    no_args_is_help=True,
+)
+
+
+@app.command("create")
+def create(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the key is for, to tell it from others.")],
+    owner: Annotated[str, typer.Option(help="Who calls with it: the caller's name in the record and for the service.")],
+    scope: Annotated[
+        list[str] | None, typer.Option(help="What it may do, as a route's require names it; repeatable.")
+    ] = None,
+    expires: Annotated[str, typer.Option(metavar="DURATION", help="30m, 12h, 90d, …, or never.")] = "90d",
+    store: Store = None,
+) -> None:
+    """Make an API key and show it, once. It works within a second, in gateways that run too.
+
+    The key alone goes to standard output, all that explains it to standard error.
+
+    Example:  KEY=$(hms-svc keys create nightly-batch --owner batch-team --scope claims:read --expires 90d)
+
+    Then:  curl -H "X-API-Key: $KEY" http://127.0.0.1:8080/secure/claims
+    """
+    for option, text in (("NAME", name), ("--owner", owner)):
+        if not (0 < len(text) <= MAX_NAME and text.isprintable()):
+            fail(f"{option} is a text of 1 to {MAX_NAME} printable characters")
+    for one in scope or ():
+        if not is_scope(one):
+            fail(f"--scope is one word without spaces or quotes, such as claims:read, not {one!r}")
+    now_s = _now_s()
+    expires_s = None if expires == "never" else now_s + seconds("--expires", expires)
+    keys = _open(store)
+    key, kept = issue(
+        SystemRandomness(), name=name, owner=owner, scopes=frozenset(scope or ()), now_s=now_s, expires_s=expires_s
+    )
+    try:
+        keys.add(kept)
+    except StoreUnavailable as error:
+        fail(str(error), BAD)
+    until = f"until {_moment(expires_s)}" if expires_s is not None else "until it is revoked"
+    may = f"with the scopes {' '.join(sorted(kept.scopes))}" if kept.scopes else "without scopes"
+    say(f"{kept.id} is {owner}'s {until}, {may}. This is the only time the key is shown:", err=True)
+    typer.echo(key)
+
+
+@app.command("list")
+def list_keys(
+    output: Annotated[str, typer.Option("--format", metavar="table|json", help="How to print them.")] = "table",
+    store: Store = None,
+) -> None:
+    """List the keys that were given out, also those that are refused by now.
+
+    The table is for reading; JSON has all there is, with times to the second, in UTC.
+
+    Example:  hms-svc keys list --format json
+    """
+    if output not in {"table", "json"}:
+        fail(f"--format is table or json, not {output}")
+    try:
+        rows = [_row(key, _now_s()) for key in _open(store).all()]
+    except StoreUnavailable as error:
+        fail(str(error), BAD)
+    if output == "json":
+        typer.echo(json.dumps({"keys": rows}, indent=2, ensure_ascii=False))
+        return
+    columns = ("id", "name", "owner", "scopes", "state", "expires")
+    days = [{**row, "expires": (row["expires"] or "never")[:10]} for row in rows]
+    show_table(columns, [[_cell(row[column]) for column in columns] for row in days])
+
+
+@app.command("revoke")
+def revoke(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, as create and list show it.")],
+    store: Store = None,
+) -> None:
+    """Take a key back for good. Gateways that run refuse it within a second.
+
+    Example:  hms-svc keys revoke key-5f0c9b1d2a37
+    """
+    try:
+        key = _open(store).revoke(key_id, _now_s())
+    except StoreUnavailable as error:
+        fail(str(error), BAD)
+    if key is None:
+        fail(f"there is no key with the id {key_id}; `hms-svc keys list` shows them", BAD)
+    say(f"{key.id} ({key.name}, {key.owner}) is revoked since {_moment(key.revoked_s)}")
+
+
+def _open(store: str | None) -> KeyFile:
+    setting, text = ("--store", store) if store else ("HMS_SVC_KEYS", os.environ.get("HMS_SVC_KEYS"))
+    try:
+        return KeyFile(file_of(setting, text, DEFAULT_STORE), SystemClock())
+    except SettingInvalid as error:
+        fail(str(error))
+
+
+def _row(key: ApiKey, now_s: int) -> dict[str, Any]:
+    is_expired = key.expires_s is not None and now_s >= key.expires_s
+    return {
+        "id": key.id,
+        "name": key.name,
+        "owner": key.owner,
+        "scopes": sorted(key.scopes),
+        "state": "revoked" if key.revoked_s is not None else "expired" if is_expired else "active",
+        "created": _moment(key.created_s),
+        "expires": _moment(key.expires_s),
+        "revoked": _moment(key.revoked_s),
+    }
+
+
+def _cell(value: str | list[str]) -> str:
+    return " ".join(value) or "-" if isinstance(value, list) else value or "-"
+
+
+def _moment(moment_s: int | None) -> str | None:
+    """UTC, to the second."""
+    return None if moment_s is None else datetime.fromtimestamp(moment_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _now_s() -> int:
+    return SystemClock().wall_ns() // 1_000_000_000

@@ -1,0 +1,43 @@
+"""The step after authentication: a caller who is known must also have what the route requires, all of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hms_svc.core.errors import Forbidden
+from hms_svc.core.scopes import is_scope
+
+if TYPE_CHECKING:
+    from hms_svc.core.model import Caller, Route
+
+
+def authorise(route: Route, caller: Caller) -> None:
+    """Let ``caller`` pass, or raise `Forbidden` that names what is missing: scopes and claim names, never values.
+
+    A caller with a token also reads it in ``WWW-Authenticate`` (``insufficient_scope``, RFC 6750, section 3.1).
+    """
+    require = route.require
+    missing = require.scopes - caller.scopes if require.scopes else frozenset()
+    if missing:
+        names = ", ".join(sorted(missing))
+        detail = f"The scope{'' if len(missing) == 1 else 's'} {names} {'is' if len(missing) == 1 else 'are'} missing"
+        raise Forbidden(detail, headers=_challenge(caller, require.scopes))
+    for name, allowed in require.claims.items():
+        if name not in caller.claims:
+            raise Forbidden(f"The claim {name} is missing", headers=_challenge(caller, frozenset()))
+        if not _holds_one(caller.claims[name], allowed):
+            raise Forbidden(f"The claim {name} does not allow this", headers=_challenge(caller, frozenset()))
+
+
+def _holds_one(value: Any, allowed: tuple[Any, ...]) -> bool:
+    """Whether a claim has, or as a list holds, an allowed value. The number 1 is not true here."""
+    held = value if isinstance(value, list | tuple) else (value,)
+    return any(one == other and isinstance(one, bool) is isinstance(other, bool) for one in held for other in allowed)
+
+
+def _challenge(caller: Caller, scopes: frozenset[str]) -> tuple[tuple[str, str], ...]:
+    if caller.via != "oauth":
+        return ()
+    needed = " ".join(sorted(scopes)) if all(map(is_scope, scopes)) else ""
+    scope = f', scope="{needed}"' if needed else ""
+    return (("WWW-Authenticate", f'Bearer realm="hms-svc", error="insufficient_scope"{scope}'),)

@@ -1,0 +1,133 @@
+"""The step that counts a call against its route's limits, and what the answer says of them.
+
+The most restrictive limit decides. A call that one limit refuses takes nothing of the others: where there are several,
+all are looked at first, and taken from only when none refuses. A limit in shadow counts and is recorded; it never
+refuses, and the caller is told nothing of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from hms_svc.core.entry import LimitVerdict
+from hms_svc.core.errors import TooManyCalls, Unavailable
+from hms_svc.core.gcra import SECOND_NS, refused
+from hms_svc.core.limit_keys import bucket_key
+from hms_svc.core.ports import Decision, StoreUnavailable
+
+if TYPE_CHECKING:
+    from hms_svc.core.entry import Entry
+    from hms_svc.core.model import Caller, Limit, Route
+    from hms_svc.core.ports import LimitStore
+
+Lines = tuple[tuple[str, str], ...]
+
+
+class _Answered(NamedTuple):
+    """What one limit said."""
+
+    policy: str
+    """As in ``RateLimit-Policy`` (draft-ietf-httpapi-ratelimit-headers): its name, quota and window in seconds."""
+    limit: Limit
+    decision: Decision | None
+    """None: the store did not say, and the limit lets calls pass then."""
+    error: str = ""
+
+    def judged(self) -> _Answered:
+        """Of a limit that was only looked at: what it says of the call."""
+        if self.decision is None or self.decision.remaining >= self.limit.cost:
+            return self
+        return self._replace(decision=refused(self.decision, self.limit))
+
+    @property
+    def refuses(self) -> bool:
+        """Whether the call goes no further."""
+        return self.decision is not None and not self.decision.allowed and not self.limit.shadow
+
+
+class Limiter:
+    """Counts calls in ``store``; in ``fallback``, this environment's own, while the store is down."""
+
+    def __init__(self, store: LimitStore, fallback: LimitStore) -> None:
+        self._store = store
+        self._fallback = fallback
+
+    async def take(self, route: Route, caller: Caller, ip: str, entry: Entry) -> Lines:
+        """Take what this call costs: the header lines its answer carries.
+
+        Raises `TooManyCalls` when a limit refuses and `Unavailable` when one cannot be decided and says ``deny``.
+        """
+        limits = route.limits
+        if not limits:
+            return ()
+        keys = [bucket_key(route.name, index, limit, caller, ip) for index, limit in enumerate(limits)]
+        answered = await self._ask_all(limits, keys)
+        for it in answered:
+            allowed, remaining = (it.decision.allowed, it.decision.remaining) if it.decision else (True, 0)
+            entry.limits.append(
+                LimitVerdict(it.limit.per, it.policy, allowed, remaining, it.limit.shadow, it.error),
+            )
+        return _told([(it, it.decision) for it in answered if it.decision is not None and not it.limit.shadow])
+
+    async def _ask_all(self, limits: tuple[Limit, ...], keys: list[str]) -> list[_Answered]:
+        if len(limits) == 1:
+            return [await self._ask(0, limits[0], keys[0], limits[0].cost)]
+        looked = [(await self._ask(i, limit, keys[i], 0)).judged() for i, limit in enumerate(limits)]
+        if any(it.refuses for it in looked):
+            return looked
+        return [await self._ask(i, limit, keys[i], limit.cost) for i, limit in enumerate(limits)]
+
+    async def _ask(self, index: int, limit: Limit, key: str, cost: int) -> _Answered:
+        """What the store says of ``cost`` tokens; when it cannot say, what the limit wants then."""
+        policy = f'"{f"default-{index + 1}" if index else "default"}";q={limit.limit};w={limit.period_s}'
+        try:
+            return _Answered(policy, limit, await self._store.take(key, limit, cost))
+        except StoreUnavailable as error:
+            broken = f"the limit store is unavailable: {error}"
+        if limit.on_error == "local":
+            try:
+                return _Answered(policy, limit, await self._fallback.take(key, limit, cost), broken)
+            except StoreUnavailable as error:
+                broken = f"{broken}; and here: {error}"
+        if limit.on_error == "allow" or limit.shadow:
+            return _Answered(policy, limit, None, broken)
+        raise Unavailable(cause=broken)
+
+
+def _told(shown: list[tuple[_Answered, Decision]]) -> Lines:
+    """What the caller is told of these limits: header lines, or a refusal that carries them."""
+    if not shown:
+        return ()
+    refusing = [decision for _, decision in shown if not decision.allowed]
+    tightest, left = min(shown, key=_restriction) if len(shown) > 1 else shown[0]
+    full_s = _whole_seconds(left.reset_ns)
+    name = tightest.policy.partition(";")[0]
+    lines: Lines = (
+        ("RateLimit-Policy", ", ".join([it.policy for it, _ in shown])),
+        ("RateLimit", f"{name};r={left.remaining};t={full_s}"),
+    )
+    if tightest.limit.legacy_headers:
+        lines += (
+            ("X-RateLimit-Limit", str(tightest.limit.limit)),
+            ("X-RateLimit-Remaining", str(left.remaining)),
+            ("X-RateLimit-Reset", str(full_s)),
+        )
+    if not refusing:
+        return lines
+    waits = [decision.retry_ns for decision in refusing if decision.retry_ns is not None]
+    if len(waits) == len(refusing):
+        lines += (("Retry-After", str(_whole_seconds(max(waits)))),)
+    raise TooManyCalls(headers=lines)
+
+
+def _restriction(pair: tuple[_Answered, Decision]) -> tuple[bool, float, int]:
+    """Sorts the most restrictive limit first: refuses, and for longest; else has the fewest calls left."""
+    answered, decision = pair
+    if decision.allowed:
+        return True, decision.remaining // max(answered.limit.cost, 1), -decision.reset_ns
+    return False, -decision.retry_ns if decision.retry_ns is not None else float("-inf"), 0
+
+
+def _whole_seconds(ns: int) -> int:
+    """Rounded up: at that second it has happened."""
+    return -(-ns // SECOND_NS)

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from typer.testing import CliRunner
+
+from hms_svc.cli.keys import app
+from hms_svc.core.api_keys import sha256_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from typer.testing import Result
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HMS_SVC_KEYS", raising=False)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+def create(*more: str) -> str:
+    result = run("create", "nightly", "--owner", "batch-team", *more)
+    assert (result.exit_code, result.exception) == (0, None)
+    return result.stdout.strip()
+
+
+def listed(*more: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(run("list", "--format", "json", *more).stdout)["keys"]
+    return found
+
+
+def test_a_new_key_stands_alone_on_standard_output(tmp_path: Path) -> None:
+    result = run("create", "nightly", "--owner", "batch-team", "--scope", "claims:read", "--scope", "a")
+    assert re.fullmatch(r"hms_[0-9A-Za-z]{49}\n", result.stdout)
+    assert "batch-team's until 20" in result.stderr
+    assert "with the scopes a claims:read" in result.stderr
+    assert result.stdout.strip() not in result.stderr
+    kept = (tmp_path / ".hms-svc" / "keys.json").read_text()
+    assert sha256_of(result.stdout.strip()) in kept
+    assert result.stdout.strip() not in kept
+
+
+def test_keys_are_listed_as_text_for_a_pipe() -> None:
+    create("--scope", "claims:read")
+    header, row = run("list").stdout.splitlines()
+    assert header.split("\t") == ["id", "name", "owner", "scopes", "state", "expires"]
+    assert row.split("\t")[1:5] == ["nightly", "batch-team", "claims:read", "active"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", row.split("\t")[5])
+
+
+def test_keys_are_listed_as_json_without_their_hashes() -> None:
+    key = create()
+    [row] = listed()
+    assert (row["name"], row["owner"], row["scopes"], row["state"]) == ("nightly", "batch-team", [], "active")
+    assert sha256_of(key) not in json.dumps(row)
+
+
+def test_a_key_expires_in_90_days_unless_told_otherwise() -> None:
+    create()
+    create("--expires", "never")
+    usual, forever = listed()
+    assert usual["expires"] > usual["created"]
+    assert forever["expires"] is None
+
+
+def test_a_revoked_key_stays_in_the_list() -> None:
+    create()
+    [row] = listed()
+    result = run("revoke", row["id"])
+    assert (result.exit_code, result.stdout.split(" is revoked")[0]) == (0, f"{row['id']} (nightly, batch-team)")
+    [after] = listed()
+    assert after["state"] == "revoked"
+    assert run("revoke", row["id"]).exit_code == 0
+    assert listed() == [after]
+
+
+def test_revoking_an_unknown_key_is_one_sentence_and_exit_code_1() -> None:
+    result = run("revoke", "key-9")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "hms-svc: there is no key with the id key-9; `hms-svc keys list` shows them\n"
+
+
+def test_the_store_is_the_one_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    create("--store", "file:here.json")
+    monkeypatch.setenv("HMS_SVC_KEYS", "file:there.json")
+    create()
+    assert (tmp_path / "here.json").is_file()
+    assert (tmp_path / "there.json").is_file()
+    assert len(listed("--store", "file:here.json")) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["create", "n", "--owner", ""], 2, "--owner is a text"),
+        (["create", "n", "--owner", "a\nb"], 2, "--owner is a text"),
+        (["create", "", "--owner", "a"], 2, "NAME is a text"),
+        (["create", "n", "--owner", "a", "--scope", "a b"], 2, "--scope is one word"),
+        (["create", "n", "--owner", "a", "--expires", "90"], 2, "--expires is a number with its unit"),
+        (["create", "n", "--owner", "a", "--expires", "0d"], 2, "--expires is a number with its unit"),
+        (["create", "n", "--owner", "a", "--expires", "999999999w"], 2, "--expires is a number with its unit"),
+        (["create", "n", "--owner", "a", "--store", "dynamodb:keys"], 2, "a store of the Lambda router"),
+        (["list", "--format", "xml"], 2, "--format is table or json, not xml"),
+        (["list", "--store", "file:broken.json"], 1, "the key file broken.json cannot be understood"),
+        (["revoke", "key-1", "--store", "file:broken.json"], 1, "the key file broken.json cannot be understood"),
+        (["create", "n", "--owner", "a", "--store", "file:broken.json"], 1, "broken.json cannot be understood"),
+        (["create", "n", "--owner", "a", "--store", "file:broken.json/x.json"], 1, "cannot be written"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(tmp_path: Path, arguments: list[str], code: int, sentence: str) -> None:
+    (tmp_path / "broken.json").write_text("x")
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert sentence in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["create", "list", "revoke"])
+def test_help_has_an_example(command: str) -> None:
+    assert "Example:" in run(command, "--help").stdout

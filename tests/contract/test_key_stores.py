@@ -1,0 +1,95 @@
+"""What every `KeyStore` keeps to, whatever stands behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+from fakes_credentials import KeyBook
+from worlds import OwnedClock, drive
+
+from hms_svc.core.ports import ApiKey, KeyStore, StoreUnavailable
+from hms_svc.local.key_file import KeyFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ONE = ApiKey("key-1", "team", "1" * 64, "batch", frozenset({"a", "b"}), 5, 900, None)
+EXPIRED = ApiKey("key-2", "team", "2" * 64, expires_s=1)
+REVOKED = ApiKey("key-3", "téam", "3" * 64, revoked_s=1)
+
+
+class World(Protocol):
+    """A store, and what the test does to it."""
+
+    @property
+    def store(self) -> KeyStore: ...
+    def add(self, key: ApiKey) -> None: ...
+    def stop(self) -> None: ...
+
+
+class InMemory:
+    def __init__(self) -> None:
+        self.store = KeyBook()
+
+    def add(self, key: ApiKey) -> None:
+        self.store.keys.append(key)
+
+    def stop(self) -> None:
+        self.store.down = True
+
+
+class InAFile:
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "keys.json"
+        self._clock = OwnedClock()
+        self.store = KeyFile(self._path, self._clock)
+
+    def add(self, key: ApiKey) -> None:
+        KeyFile(self._path, self._clock).add(key)
+        self._clock.advance(1)
+
+    def stop(self) -> None:
+        self._path.write_text("no JSON")
+        self._clock.advance(1)
+
+
+@pytest.fixture(params=["memory", "file"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    return InMemory() if request.param == "memory" else InAFile(tmp_path)
+
+
+def find(world: World, sha256: str) -> ApiKey | None:
+    found: ApiKey | None = drive(world.store.find(sha256))
+    return found
+
+
+def test_a_store_without_keys_finds_none(world: World) -> None:
+    assert find(world, "1" * 64) is None
+
+
+@pytest.mark.parametrize("key", [ONE, EXPIRED, REVOKED], ids=["good", "expired", "revoked"])
+def test_a_key_is_found_by_its_hash_as_it_was_kept(world: World, key: ApiKey) -> None:
+    world.add(ONE if key is not ONE else EXPIRED)
+    world.add(key)
+    assert find(world, key.sha256) == key
+
+
+def test_a_key_that_was_added_later_is_found(world: World) -> None:
+    assert find(world, ONE.sha256) is None
+    world.add(ONE)
+    assert find(world, ONE.sha256) == ONE
+
+
+def test_another_hash_finds_nothing(world: World) -> None:
+    world.add(ONE)
+    assert find(world, "0" * 64) is None
+
+
+def test_a_store_that_is_broken_is_unavailable_and_finds_nobody(world: World) -> None:
+    world.add(ONE)
+    assert find(world, ONE.sha256) == ONE
+    world.stop()
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            find(world, ONE.sha256)

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from worlds import OwnedClock, drive, request
+
+from hms_svc.core.entry import Entry, LimitVerdict
+from hms_svc.core.errors import TooManyCalls, Unavailable
+from hms_svc.core.limit import Limiter
+from hms_svc.core.model import NOBODY, Caller, Forward, Limit, Route
+from hms_svc.core.ports import StoreUnavailable
+from hms_svc.local.limits import MemoryLimits
+
+if TYPE_CHECKING:
+    from hms_svc.core.ports import Decision
+
+Lines = tuple[tuple[str, str], ...]
+PER_MINUTE = Limit(30, 60, 30)
+
+
+class DownStore:
+    """A store that is down."""
+
+    async def take(self, key: str, limit: Limit, cost: int) -> Decision:
+        raise StoreUnavailable("no answer within 50 ms")
+
+
+class World:
+    """A limiter over memory, one route and a clock, all the test's own."""
+
+    def __init__(self, *limits: Limit, down: bool = False, fallback_down: bool = False) -> None:
+        self.clock = OwnedClock()
+        self.memory = MemoryLimits(self.clock)
+        self.limiter = Limiter(
+            DownStore() if down else self.memory, DownStore() if fallback_down else MemoryLimits(self.clock)
+        )
+        self.route = Route(name="faq", path="/faq", action=Forward(()), auth=(), limits=limits)
+        self.said: list[LimitVerdict] = []
+
+    def call(self, *, ip: str = "192.0.2.7", caller: Caller = NOBODY) -> Lines:
+        entry = Entry(request(), "id", 0, 0)
+        try:
+            lines: Lines = drive(self.limiter.take(self.route, caller, ip, entry))
+            return lines
+        finally:
+            self.said = entry.limits
+
+    def refused(self, *, ip: str = "192.0.2.7") -> dict[str, str]:
+        with pytest.raises(TooManyCalls) as refusal:
+            self.call(ip=ip)
+        return dict(refusal.value.headers)
+
+    def passes(self) -> bool:
+        try:
+            self.call()
+        except TooManyCalls:
+            return False
+        return True
+
+
+def test_a_route_without_limits_says_nothing_of_them() -> None:
+    world = World()
+    assert world.call() == ()
+    assert world.said == []
+
+
+def test_an_admitted_call_is_told_what_is_left() -> None:
+    world = World(PER_MINUTE)
+    assert world.call() == (("RateLimit-Policy", '"default";q=30;w=60'), ("RateLimit", '"default";r=29;t=2'))
+    assert world.said == [LimitVerdict("ip", '"default";q=30;w=60', allowed=True, remaining=29)]
+
+
+def test_a_refused_call_is_told_when_to_come_back() -> None:
+    world = World(PER_MINUTE)
+    for _ in range(30):
+        world.call()
+    world.clock.advance(0.5)
+    assert world.refused() == {
+        "RateLimit-Policy": '"default";q=30;w=60',
+        "RateLimit": '"default";r=0;t=60',
+        "Retry-After": "2",
+    }
+    assert world.said == [LimitVerdict("ip", '"default";q=30;w=60', allowed=False, remaining=0)]
+
+
+def test_the_older_headers_come_when_asked_for() -> None:
+    world = World(Limit(30, 60, 30, legacy_headers=True))
+    assert world.call()[2:] == (
+        ("X-RateLimit-Limit", "30"),
+        ("X-RateLimit-Remaining", "29"),
+        ("X-RateLimit-Reset", "2"),
+    )
+
+
+def test_addresses_are_counted_apart() -> None:
+    world = World(Limit(1, 60, 1))
+    world.call(ip="192.0.2.7")
+    world.call(ip="192.0.2.8")
+    assert world.refused(ip="192.0.2.7")
+
+
+def test_a_call_that_costs_more_than_the_bucket_holds_is_not_told_to_come_back() -> None:
+    assert "Retry-After" not in World(Limit(10, 60, 10, cost=11)).refused()
+
+
+def test_a_limit_in_shadow_counts_and_reports_and_never_refuses() -> None:
+    world = World(Limit(1, 60, 1, shadow=True))
+    for allowed in (True, False, False):
+        assert world.call() == ()
+        assert world.said == [LimitVerdict("ip", '"default";q=1;w=60', allowed=allowed, remaining=0, shadow=True)]
+
+
+def test_of_several_limits_the_most_restrictive_is_reported() -> None:
+    world = World(Limit(100, 1, 100), Limit(5, 3_600, 5))
+    assert world.call() == (
+        ("RateLimit-Policy", '"default";q=100;w=1, "default-2";q=5;w=3600'),
+        ("RateLimit", '"default-2";r=4;t=720'),
+    )
+
+
+def test_a_call_that_one_limit_refuses_takes_nothing_of_the_others() -> None:
+    world = World(Limit(1, 60, 1), Limit(10, 60, 10, per="route"))
+    world.call()
+    for _ in range(20):
+        world.refused()
+    world.call(ip="192.0.2.8")
+    assert [it.remaining for it in world.said] == [0, 8]
+
+
+def test_two_limits_that_refuse_tell_the_later_time() -> None:
+    world = World(Limit(1, 10, 1), Limit(1, 60, 1))
+    world.call()
+    assert world.refused()["Retry-After"] == "60"
+    assert [it.allowed for it in world.said] == [False, False]
+
+
+def test_a_shadow_that_is_over_beside_a_limit_that_is_not_changes_nothing() -> None:
+    world = World(Limit(1, 60, 1, shadow=True), PER_MINUTE)
+    world.call()
+    assert dict(world.call())["RateLimit"] == '"default-2";r=28;t=4'
+    assert [it.allowed for it in world.said] == [False, True]
+
+
+def test_a_store_that_is_down_leaves_a_bucket_of_the_same_size_here() -> None:
+    world = World(Limit(2, 60, 2), down=True)
+    assert dict(world.call())["RateLimit"] == '"default";r=1;t=30'
+    world.call()
+    assert world.refused()["Retry-After"] == "30"
+    assert "no answer within 50 ms" in world.said[0].error
+
+
+def test_a_store_that_is_down_may_let_calls_pass() -> None:
+    world = World(Limit(1, 60, 1, on_error="allow"), down=True)
+    for _ in range(3):
+        assert world.call() == ()
+    assert (world.said[0].allowed, bool(world.said[0].error)) == (True, True)
+
+
+def test_a_store_that_is_down_may_close_the_door() -> None:
+    world = World(Limit(1, 60, 1, on_error="deny"), down=True)
+    with pytest.raises(Unavailable) as refusal:
+        world.call()
+    assert dict(refusal.value.headers)["Retry-After"]
+    assert "no answer" in refusal.value.cause
+    assert "no answer" not in refusal.value.detail
+
+
+def test_when_nothing_here_can_count_either_the_door_is_closed() -> None:
+    with pytest.raises(Unavailable):
+        World(PER_MINUTE, down=True, fallback_down=True).call()
+
+
+def test_a_shadow_never_refuses_even_when_nothing_can_count() -> None:
+    for on_error in ("deny", "local"):
+        world = World(Limit(1, 60, 1, shadow=True, on_error=on_error), down=True, fallback_down=True)
+        assert world.call() == ()
+        assert world.said[0].error
+
+
+def test_several_limits_over_a_store_that_is_down_count_once_a_call() -> None:
+    world = World(Limit(2, 60, 2), Limit(9, 60, 9, per="route"), down=True)
+    world.call()
+    assert [it.remaining for it in world.said] == [1, 8]
+
+
+LIMITS = st.builds(
+    Limit,
+    limit=st.integers(1, 50),
+    period_s=st.sampled_from([1, 60, 3_600]),
+    burst=st.integers(1, 8),
+    cost=st.integers(1, 3),
+    per=st.sampled_from(["ip", "route"]),
+)
+
+
+@given(st.lists(LIMITS, min_size=1, max_size=3), st.lists(st.floats(0, 30), max_size=40))
+def test_retry_after_is_the_first_second_at_which_a_retry_succeeds(limits: list[Limit], waits: list[float]) -> None:
+    world = World(*limits)
+    for wait in waits:
+        world.clock.advance(wait)
+        world.passes()
+    try:
+        world.call()
+    except TooManyCalls as refusal:
+        headers = dict(refusal.headers)
+        if "Retry-After" not in headers:
+            assert any(limit.cost > limit.burst for limit in limits)
+            return
+        seconds = int(headers["Retry-After"])
+        assert seconds >= 1
+        world.clock.advance(seconds - 1)
+        assert not world.passes()
+        world.clock.advance(1)
+        assert world.passes()
+
+
+@given(st.lists(LIMITS, min_size=2, max_size=3), st.lists(st.floats(0, 5), max_size=40))
+def test_several_limits_hold_each_for_itself(limits: list[Limit], waits: list[float]) -> None:
+    world = World(*limits)
+    admitted: list[int] = []
+    for wait in waits:
+        world.clock.advance(wait)
+        if world.passes():
+            admitted.append(world.clock.ns)
+    for limit in limits:
+        for first, begin in enumerate(admitted):
+            for count, end in enumerate(admitted[first:], 1):
+                bound = limit.burst * limit.period_s * 10**9 + limit.limit * (end - begin)
+                assert count * limit.cost * limit.period_s * 10**9 <= bound

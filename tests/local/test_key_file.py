@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from worlds import OwnedClock, drive
+
+from hms_svc.core.ports import ApiKey, StoreUnavailable
+from hms_svc.local.key_file import KeyFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEY = ApiKey("key-1", "team", "1" * 64, "batch", frozenset({"b", "a"}), 5, 900)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "keys.json"
+
+
+def test_a_missing_file_has_no_keys(path: Path) -> None:
+    assert KeyFile(path, OwnedClock()).all() == []
+    assert not path.parent.exists()
+
+
+def test_what_was_added_is_there_for_others_in_order(path: Path) -> None:
+    KeyFile(path, OwnedClock()).add(KEY)
+    other = ApiKey("key-2", "téam 😀", "2" * 64)
+    KeyFile(path, OwnedClock()).add(other)
+    assert KeyFile(path, OwnedClock()).all() == [KEY, other]
+
+
+def test_the_file_and_its_folder_are_for_the_owner_only(path: Path) -> None:
+    KeyFile(path, OwnedClock()).add(KEY)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert sorted(file.name for file in path.parent.iterdir()) == ["keys.json", "keys.json.lock"]
+
+
+def test_a_file_that_others_could_read_is_closed_at_the_next_change(path: Path) -> None:
+    KeyFile(path, OwnedClock()).add(KEY)
+    path.chmod(0o644)
+    KeyFile(path, OwnedClock()).revoke("key-1", 7)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_is_revoked_once(path: Path) -> None:
+    keys = KeyFile(path, OwnedClock())
+    keys.add(KEY)
+    first = keys.revoke("key-1", 7)
+    assert first is not None
+    assert (first.id, first.revoked_s) == ("key-1", 7)
+    assert keys.revoke("key-1", 8) == first
+    assert keys.all() == [first]
+
+
+def test_revoking_an_unknown_key_says_so(path: Path) -> None:
+    assert KeyFile(path, OwnedClock()).revoke("key-9", 7) is None
+
+
+def test_a_change_is_seen_after_a_second_and_the_file_is_looked_at_once_a_second(path: Path) -> None:
+    clock = OwnedClock()
+    keys = KeyFile(path, clock)
+    assert drive(keys.find(KEY.sha256)) is None
+    KeyFile(path, clock).add(KEY)
+    clock.advance(0.999)
+    assert drive(keys.find(KEY.sha256)) is None
+    clock.advance(0.001)
+    assert drive(keys.find(KEY.sha256)) == KEY
+
+
+def test_a_file_that_goes_away_takes_its_keys_with_it(path: Path) -> None:
+    clock = OwnedClock()
+    keys = KeyFile(path, clock)
+    keys.add(KEY)
+    assert drive(keys.find(KEY.sha256)) == KEY
+    path.unlink()
+    clock.advance(1)
+    assert drive(keys.find(KEY.sha256)) is None
+
+
+def test_a_broken_file_lets_nobody_in_until_it_is_mended(path: Path) -> None:
+    clock = OwnedClock()
+    keys = KeyFile(path, clock)
+    keys.add(KEY)
+    good = path.read_bytes()
+    path.write_bytes(good[:-20])
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable, match=r"keys\.json cannot be understood") as broken:
+            drive(keys.find(KEY.sha256))
+        assert "1111" not in str(broken.value)
+        clock.advance(1)
+    path.write_bytes(good)
+    assert drive(keys.find(KEY.sha256)) == KEY
+
+
+def document(**changed: Any) -> dict[str, Any]:
+    entry = {
+        "id": "key-1", "name": "", "owner": "team", "sha256": "1" * 64, "scopes": [],
+        "created_s": 1, "expires_s": None, "revoked_s": None,
+    }  # fmt: skip
+    return {"version": 1, "keys": [entry | changed]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"version":2,"keys":[]}',
+        b'{"version":1}',
+        b'{"version":1,"keys":{}}',
+        b'{"version":1,"keys":[1]}',
+        b'{"version":1,"keys":[{}]}',
+        b"\xff\xfe",
+        json.dumps(document(sha256="x")).encode(),
+        json.dumps(document(sha256="A" * 64)).encode(),
+        json.dumps(document(scopes="a")).encode(),
+        json.dumps(document(scopes=[1])).encode(),
+        json.dumps(document(expires_s="9")).encode(),
+        json.dumps(document(expires_s=True)).encode(),
+        json.dumps(document(created_s=10**15)).encode(),
+        json.dumps(document(created_s=-1)).encode(),
+        json.dumps(document(owner="")).encode(),
+        json.dumps(document(id="")).encode(),
+        json.dumps(document(role="admin")).encode(),
+        json.dumps({"version": 1, "keys": document()["keys"] * 2}).encode(),
+    ],
+)
+def test_a_file_of_another_shape_is_not_understood(path: Path, content: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    keys = KeyFile(path, OwnedClock())
+    with pytest.raises(StoreUnavailable, match=r"keys\.json cannot be understood"):
+        drive(keys.find(KEY.sha256))
+    with pytest.raises(StoreUnavailable):
+        keys.add(KEY)
+    assert path.read_bytes() == content
+
+
+def test_a_file_that_is_too_large_is_not_read(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b" " * 4_000_001)
+    with pytest.raises(StoreUnavailable, match="larger than"):
+        KeyFile(path, OwnedClock()).all()
+
+
+def test_a_path_that_is_no_file_is_unavailable(path: Path) -> None:
+    path.mkdir(parents=True)
+    keys = KeyFile(path, OwnedClock())
+    with pytest.raises(StoreUnavailable, match="cannot be read"):
+        drive(keys.find(KEY.sha256))
+    (path / "inner").write_text("")
+    with pytest.raises(StoreUnavailable, match="cannot be written"):
+        KeyFile(path / "inner" / "keys.json", OwnedClock()).add(KEY)
+
+
+def add_ten(path: Path, first: int) -> None:
+    for number in range(first, first + 10):
+        KeyFile(path, OwnedClock()).add(ApiKey(f"key-{number}", "team", f"{number:064x}"))
+
+
+def test_writers_at_the_same_time_lose_nothing(path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=add_ten, args=(path, first)) for first in (0, 10, 20)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(30)
+    assert {key.id for key in KeyFile(path, OwnedClock()).all()} == {f"key-{number}" for number in range(30)}
+
+
+def test_a_place_that_cannot_be_looked_at_lets_nobody_in(path: Path) -> None:
+    path.parent.write_text("no folder")
+    keys = KeyFile(path, OwnedClock())
+    with pytest.raises(StoreUnavailable, match="cannot be read"):
+        drive(keys.find(KEY.sha256))
