@@ -20,7 +20,8 @@ def arrival(path: str = "/old/a", host: str = "api.example:8080", **more: Any) -
 
 def route(**more: Any) -> Route:
     action = Forward((Target("http", "svc", 80),))
-    return Route(**({"name": "r", "path": "/old/*", "action": action, "auth": ()} | more))
+    parts: dict[str, Any] = {"name": "r", "path": "/old/*", "action": action, "auth": ()}
+    return Route(**(parts | more))
 
 
 @pytest.mark.parametrize(

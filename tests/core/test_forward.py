@@ -42,7 +42,8 @@ def forwarded(
     made = request(method, path, query=query, headers=lines, body=body, peer_ip="192.0.2.7")
     entry = Entry(made, "id-1", 0, 0)
     arrival = arrive(made, entry, CountingRandomness(), proxies)
-    to = Route(**({"name": "claims", "path": "/secure/claims/*", "action": action, "auth": ("oauth",)} | (route or {})))
+    parts: dict[str, Any] = {"name": "claims", "path": "/secure/claims/*", "action": action, "auth": ("oauth",)}
+    to = Route(**(parts | (route or {})))
     forwarder = Forwarder(upstream, OwnedClock(), CountingRandomness())
     return drive(forwarder.forward(Admitted(arrival, to, caller, body), action, entry)), entry
 

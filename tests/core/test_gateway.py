@@ -27,7 +27,8 @@ FAQ = Forward((Target("http", "faq-svc", 9000),))
 
 
 def route(path: str = "/public/faq", **more: Any) -> Route:
-    return Route(**({"name": path, "path": path, "action": FAQ, "auth": ()} | more))
+    parts: dict[str, Any] = {"name": path, "path": path, "action": FAQ, "auth": ()}
+    return Route(**(parts | more))
 
 
 class Says(Policy):

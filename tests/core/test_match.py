@@ -181,7 +181,8 @@ def test_the_tree_finds_what_trying_every_route_finds(
     wants = path.split("/")[1:]
 
     def rank(pattern: str) -> list[int] | None:
-        parts, ranks = pattern.split("/")[1:], []
+        parts = pattern.split("/")[1:]
+        ranks: list[int] = []
         for index, part in enumerate(parts):
             if part == "*":
                 return [*ranks, 2]
