@@ -77,7 +77,7 @@ def _pattern(_: Any, pattern: str, instance: Any, __: Any) -> collections.abc.It
         yield ValidationError(f"{instance[:80]!r} does not match {pattern!r}")
 
 
-AsInAnEditor: Any = extend(Draft202012Validator, {"pattern": _pattern})
+AsInAnEditor: Any = extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]  # the stubs leave it so
 validator = AsInAnEditor(SCHEMA)
 
 

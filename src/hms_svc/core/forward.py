@@ -47,7 +47,7 @@ HOP_BY_HOP = frozenset(
 )
 """Fields of one connection (RFC 9110, section 7.6.1, and what RFC 7235 and older clients add)."""
 SET_BY_THE_GATEWAY = frozenset(
-    {"host", "content-length", "expect", "forwarded", "x-real-ip", "x-request-id", "traceparent"}
+    {"host", "content-length", "expect", "forwarded", "x-real-ip", "x-request-id", "traceparent", "tracestate"}
 )
 _PREFIXES_OF_THE_GATEWAY = ("x-hms-", "x-forwarded-")
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F))).replace("%", "")
@@ -134,27 +134,33 @@ def _wire(
 def upstream_headers(admitted: Admitted) -> list[tuple[str, str]]:
     """The header lines a service sees, but for ``Host``."""
     arrival, caller = admitted.arrival, admitted.caller
-    request = arrival.request
-    named = connection_options(request.headers)
-    continued = arrival.traceparent[3:35] in request.headers.get("traceparent", "")
-    lines = [
-        (name, value)
-        for name, value in request.headers.lines
-        if _passes(name) and name.lower() not in named and (continued or name.lower() != "tracestate")
-    ]
+    received = arrival.request.headers
+    lines = [line for line in received.lines if _passes(line[0])]
+    if "connection" in received:
+        named = connection_options(received)
+        lines = [line for line in lines if line[0].lower() not in named]
     if admitted.route.request_headers.is_not_empty:
         lines = edit(lines, admitted.route.request_headers)
-    if admitted.body or "content-length" in request.headers or "transfer-encoding" in request.headers:
+    if admitted.body or "content-length" in received or "transfer-encoding" in received:
         lines.append(("Content-Length", str(len(admitted.body))))
-    lines.extend(_forwarding(arrival))
+    lines += _forwarding(arrival)
     lines.append(("X-Request-Id", arrival.request_id))
     lines.append(("traceparent", arrival.traceparent))
-    lines.append(("X-HMS-Auth", caller.via))
-    if caller.name:
-        lines.append(("X-HMS-Caller", quote(caller.name, safe=_PRINTABLE)))
-    if caller.scopes:
-        lines.append(("X-HMS-Scopes", quote(" ".join(sorted(caller.scopes)), safe=_PRINTABLE + " ")))
+    if "tracestate" in received and arrival.traceparent[3:35] in received.get("traceparent", ""):
+        lines.append(("tracestate", received["tracestate"]))
+    lines += _identity(caller.via, caller.name, caller.scopes)
     return lines
+
+
+@lru_cache(maxsize=1_024)
+def _identity(via: str, name: str, scopes: frozenset[str]) -> tuple[tuple[str, str], ...]:
+    """Who calls, as the service is told."""
+    lines = [("X-HMS-Auth", via)]
+    if name:
+        lines.append(("X-HMS-Caller", quote(name, safe=_PRINTABLE)))
+    if scopes:
+        lines.append(("X-HMS-Scopes", quote(" ".join(sorted(scopes)), safe=_PRINTABLE + " ")))
+    return tuple(lines)
 
 
 def connection_options(headers: Headers) -> frozenset[str]:
@@ -172,22 +178,28 @@ def _passes(name: str) -> bool:
     )
 
 
-def _forwarding(arrival: Arrival) -> list[tuple[str, str]]:
+def _forwarding(arrival: Arrival) -> tuple[tuple[str, str], ...]:
     """``Forwarded`` (RFC 7239) and its older relatives; a trusted proxy's own are continued."""
-    request = arrival.request
-    peer = request.peer_ip
+    headers = arrival.request.headers
+    before = (headers.get("forwarded"), headers.get("x-forwarded-for")) if arrival.trusted else (None, None)
+    return _forwarding_lines(arrival.request.peer_ip, arrival.host, arrival.scheme, *before)
+
+
+@lru_cache(maxsize=1_024)
+def _forwarding_lines(
+    peer: str, host: str, scheme: str, elements: str | None, addresses: str | None
+) -> tuple[tuple[str, str], ...]:
     node = f'"[{peer}]"' if ":" in peer else peer
-    host = f';host="{arrival.host}"' if arrival.host else ""
-    element = f"for={node}{host};proto={arrival.scheme}"
-    chain = peer
-    if arrival.trusted:
-        before, addresses = request.headers.get("forwarded"), request.headers.get("x-forwarded-for")
-        element = f"{before}, {element}" if before else element
-        chain = f"{addresses}, {peer}" if addresses else peer
-    lines = [("Forwarded", element), ("X-Forwarded-For", chain), ("X-Forwarded-Proto", arrival.scheme)]
-    if arrival.host:
-        lines.append(("X-Forwarded-Host", arrival.host))
-    return lines
+    own_host = f';host="{host}"' if host else ""
+    element = f"for={node}{own_host};proto={scheme}"
+    lines = [
+        ("Forwarded", f"{elements}, {element}" if elements else element),
+        ("X-Forwarded-For", f"{addresses}, {peer}" if addresses else peer),
+        ("X-Forwarded-Proto", scheme),
+    ]
+    if host:
+        lines.append(("X-Forwarded-Host", host))
+    return tuple(lines)
 
 
 def _back(answer: UpstreamResponse) -> Response:

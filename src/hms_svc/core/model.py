@@ -51,7 +51,8 @@ class Headers(Mapping[str, str]):
 
     def get(self, name: str, default: Any = None) -> Any:
         """The value of ``name``, repeated lines joined, or ``default``."""
-        return self._index().get(name.lower(), default)
+        joined = self._joined
+        return (self._index() if joined is None else joined).get(name.lower(), default)
 
     def all(self, name: str) -> list[str]:
         """The value of each line called ``name``, in order."""
@@ -59,7 +60,8 @@ class Headers(Mapping[str, str]):
         return [value for other, value in self.lines if other.lower() == key]
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._index()
+        joined = self._joined
+        return isinstance(name, str) and name.lower() in (self._index() if joined is None else joined)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._index())
@@ -202,12 +204,13 @@ class Target:
     path: str = ""
     """Empty: the request's own path goes on. Else it replaces the route's literal prefix."""
     weight: int = 1
+    authority: str = field(init=False, compare=False)
+    """``host:port``, without the port where it is the scheme's own (RFC 9110, section 7.2)."""
 
-    @property
-    def authority(self) -> str:
-        """``host:port``, without the port where it is the scheme's own (RFC 9110, section 7.2)."""
+    def __post_init__(self) -> None:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == {"http": 80, "https": 443}[self.scheme] else f"{host}:{self.port}"
+        own_port = self.port == {"http": 80, "https": 443}[self.scheme]
+        object.__setattr__(self, "authority", host if own_port else f"{host}:{self.port}")
 
 
 @dataclass(frozen=True, slots=True)
