@@ -4,6 +4,7 @@ import resource
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -170,22 +171,27 @@ def test_sizes_that_make_no_sense_are_refused(tmp_path: Path, wrong: dict[str, i
         AuditFile(tmp_path / "audit.jsonl", **wrong)
 
 
-@pytest.fixture
-def largest_file() -> Iterator[int]:
-    """No file may grow beyond this many bytes: a full disk, as a process sees it."""
+@contextmanager
+def no_file_larger_than(size: int) -> Iterator[None]:
+    """A full disk, as a process sees it. Held only for the one call: the test's own output may go to a file too."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, before[1]))
-    yield 4_000
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_full_disk_refuses_the_record_and_leaves_no_part_of_it(tmp_path: Path, largest_file: int) -> None:
+def test_a_full_disk_refuses_the_record_and_leaves_no_part_of_it(tmp_path: Path) -> None:
     sink = AuditFile(tmp_path / "audit.jsonl")
     head = fill(sink, 2)
-    too_much, _ = small_record(3, head, size=largest_file)
-    with pytest.raises(StoreUnavailable, match=r"audit file .*audit.jsonl cannot be written: File too large"):
+    too_much, _ = small_record(3, head, size=4_000)
+    with (
+        no_file_larger_than(4_000),
+        pytest.raises(StoreUnavailable, match=r"audit file .*audit.jsonl cannot be written: File too large"),
+    ):
         sink.append(too_much)
     head = fill(sink, 1, head)
     sink.close()
