@@ -15,7 +15,7 @@ import hms_svc
 from hms_svc.core.policy import Policy
 from hms_svc.core.policy_loader import PolicyLoadError
 from hms_svc.core.routes import RoutesInvalid, load
-from hms_svc.core.yaml_tree import Mapping, Node, Scalar, Sequence, Unreadable
+from hms_svc.core.routes.yaml_tree import Mapping, Node, Scalar, Sequence, Unreadable
 
 if TYPE_CHECKING:
     import collections.abc

@@ -41,7 +41,9 @@ def test_a_module_imports_only_from_its_own_layer_or_below(path: Path) -> None:
     assert too_high == set()
 
 
-@pytest.mark.parametrize("path", sorted((SOURCE / "core").glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted((SOURCE / "core").rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE))
+)
 def test_the_core_has_no_socket_clock_chance_or_thread(path: Path) -> None:
     assert {module.split(".")[0] for module in imports_of(path)} & NOT_IN_THE_CORE == set()
 

@@ -11,7 +11,7 @@ from worlds import content
 
 from hms_svc.core.model import Headers, Response, Target
 from hms_svc.core.ports import UpstreamRequest
-from hms_svc.local.upstream import HttpUpstream
+from hms_svc.local.http.upstream import HttpUpstream
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hms_svc.core.model import Headers, Response, Target
 from hms_svc.core.ports import UpstreamRequest
-from hms_svc.local.server import Server, ServerLimits
+from hms_svc.local.http.server import Server, ServerLimits
 
 if TYPE_CHECKING:
     import ssl
@@ -202,7 +202,7 @@ def patiently(coroutine: Coroutine[Any, Any, None]) -> None:
         async with asyncio.timeout(2 * PATIENCE_S):
             await coroutine
 
-    from hms_svc.local.server import run
+    from hms_svc.local.http.server import run
 
     run(bounded())
     assert failed == [], failed

@@ -18,8 +18,8 @@ from servers import SERVERS
 from hms_svc.core.errors import Refusal
 from hms_svc.core.model import Headers, Response, Target
 from hms_svc.core.ports import UpstreamRequest
-from hms_svc.local.server import run
-from hms_svc.local.upstream import HttpUpstream
+from hms_svc.local.http.server import run
+from hms_svc.local.http.upstream import HttpUpstream
 
 if TYPE_CHECKING:
     from hms_svc.core.model import Request

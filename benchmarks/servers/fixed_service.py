@@ -7,7 +7,7 @@ from typing import cast
 
 import httptools
 
-from hms_svc.local.server import run
+from hms_svc.local.http.server import run
 
 ANSWER = b'{"faq": [{"question": "Who may ask?", "answer": "Everybody, 30 times a minute."}]}\n'
 WIRE = (

@@ -10,9 +10,9 @@ import timeit
 
 import httptools
 
-from hms_svc.local.fields import TOKEN
-from hms_svc.local.request_head import RequestHead
-from hms_svc.local.server_limits import ServerLimits
+from hms_svc.local.http.fields import TOKEN
+from hms_svc.local.http.request_head import RequestHead
+from hms_svc.local.http.server_limits import ServerLimits
 
 SHORT = b"GET /public/faq?x=1 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n"
 MORE = b"".join(b"X-Field-%d: %s\r\n" % (number, b"a value of some length" * 4) for number in range(11))

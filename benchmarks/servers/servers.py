@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hms_svc.core.errors import BodyTooLarge
 from hms_svc.core.model import Headers, Request, Response
-from hms_svc.local.server import Server
+from hms_svc.local.http.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from hms_svc import wiring
 from hms_svc.core.routes import RoutesInvalid
 from hms_svc.local import demo_services
-from hms_svc.local.server import Server, run
+from hms_svc.local.http.server import Server, run
 
 if TYPE_CHECKING:
     import ssl

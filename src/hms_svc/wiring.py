@@ -25,13 +25,13 @@ from hms_svc.local.admin import Admin
 from hms_svc.local.audit_file import AuditFile
 from hms_svc.local.audit_ops import OpsSink
 from hms_svc.local.demo_credentials import DEMO_TOKENS, DemoIssuer, WithDemoIssuer
+from hms_svc.local.http.upstream import HttpUpstream
 from hms_svc.local.issuer_keys import HttpKeySource
 from hms_svc.local.jobs import SqliteJobs
 from hms_svc.local.key_file import KeyFile
 from hms_svc.local.limits import MemoryLimits
 from hms_svc.local.policy_runner import ThreadPolicyRunner
 from hms_svc.local.system import SystemClock, SystemRandomness
-from hms_svc.local.upstream import HttpUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hms_svc.cli.keys import app
-from hms_svc.core.api_keys import sha256_of
+from hms_svc.core.credentials.api_keys import sha256_of
 
 if TYPE_CHECKING:
     from pathlib import Path

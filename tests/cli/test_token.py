@@ -7,7 +7,7 @@ import typer
 from typer.testing import CliRunner
 
 from hms_svc.cli.token import token
-from hms_svc.core.jws import parse
+from hms_svc.core.credentials.jws import parse
 from hms_svc.local.demo_credentials import DEMO_TOKENS
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from worlds import CountingRandomness, drive, request
 
-from hms_svc.core.api_keys import issue
 from hms_svc.core.authenticate import Authenticator
+from hms_svc.core.credentials.api_keys import issue
 from hms_svc.core.errors import BadCredentials, Malformed, Refusal, Unavailable
 from hms_svc.core.model import NOBODY, ClientCertificate, Issuer
 from hms_svc.core.ports import ApiKey

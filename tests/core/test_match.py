@@ -159,6 +159,13 @@ def test_a_request_that_meets_two_routes_conditions_is_answered_the_same_in_any_
     assert found(table(one, two), "/a", headers=both) == found(table(two, one), "/a", headers=both) == "one"
 
 
+def test_a_header_condition_goes_before_a_query_condition_of_the_same_name() -> None:
+    one = route("/a", "header", headers=(Condition("b", frozenset({"1"})),))
+    two = route("/a", "query", query=(Condition("b", frozenset({"1"})),))
+    for order in ((one, two), (two, one)):
+        assert found(table(*order), "/a", headers={"b": "1"}, query="b=1") == "header"
+
+
 def test_a_query_with_too_many_parameters_is_refused() -> None:
     routes = table(route("/a", query=(Condition("x", frozenset({"1"})),)))
     with pytest.raises(Malformed):

@@ -11,10 +11,10 @@ import typer
 
 from hms_svc.cli.console import BAD, fail, say, show_table
 from hms_svc.cli.durations import seconds
-from hms_svc.core.api_keys import issue
-from hms_svc.core.claims import MAX_NAME
+from hms_svc.core.credentials.api_keys import issue
+from hms_svc.core.credentials.claims import MAX_NAME
+from hms_svc.core.credentials.scopes import is_scope
 from hms_svc.core.ports import StoreUnavailable
-from hms_svc.core.scopes import is_scope
 from hms_svc.local.key_file import KeyFile
 from hms_svc.local.system import SystemClock, SystemRandomness
 from hms_svc.settings import STATE, SettingInvalid, file_of

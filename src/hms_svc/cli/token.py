@@ -8,9 +8,9 @@ import typer
 
 from hms_svc.cli.console import BAD, fail, say, show_table
 from hms_svc.cli.durations import seconds
-from hms_svc.core.claims import MAX_NAME
+from hms_svc.core.credentials.claims import MAX_NAME
+from hms_svc.core.credentials.scopes import is_scope
 from hms_svc.core.ports import StoreUnavailable
-from hms_svc.core.scopes import is_scope
 from hms_svc.local.demo_credentials import DEMO_TOKENS, DemoIssuer
 from hms_svc.local.system import SystemClock, SystemRandomness
 from hms_svc.settings import STATE

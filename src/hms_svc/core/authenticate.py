@@ -11,15 +11,15 @@ import hmac
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hms_svc.core.api_keys import ApiKeyInvalid, sha256_of
-from hms_svc.core.bearer import Authorization, read_authorization
-from hms_svc.core.claims import caller_of, check, issuer_named_by
+from hms_svc.core.credentials.api_keys import ApiKeyInvalid, sha256_of
+from hms_svc.core.credentials.bearer import Authorization, read_authorization
+from hms_svc.core.credentials.claims import caller_of, check, issuer_named_by
+from hms_svc.core.credentials.jws import TokenInvalid, parse
+from hms_svc.core.credentials.token_cache import TokenCache, Verified
+from hms_svc.core.credentials.tokens import SignatureVerifier
 from hms_svc.core.errors import BadCredentials, Malformed, Unavailable
-from hms_svc.core.jws import TokenInvalid, parse
 from hms_svc.core.model import EMPTY, NOBODY, Caller
 from hms_svc.core.ports import StoreUnavailable
-from hms_svc.core.token_cache import TokenCache, Verified
-from hms_svc.core.tokens import SignatureVerifier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

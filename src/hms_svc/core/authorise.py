@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hms_svc.core.credentials.scopes import is_scope
 from hms_svc.core.errors import Forbidden
-from hms_svc.core.scopes import is_scope
 
 if TYPE_CHECKING:
     from hms_svc.core.model import Caller, Route

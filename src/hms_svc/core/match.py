@@ -2,8 +2,8 @@
 
 A literal segment beats ``{name}`` beats ``*``, from left to right; then the longer; then a named host beats none; then
 more header and query conditions; then, so that the answer is always the same, the longer condition names, then their
-alphabetical order. The most specific path whose host and conditions hold decides: a method it does not serve is a 405,
-it never falls through to a wider route (which may be an open one).
+alphabetical order, a header before a query parameter of the same name. The most specific path whose host and conditions
+hold decides: a method it does not serve is a 405, it never falls through to a wider route (which may be an open one).
 """
 
 from __future__ import annotations
@@ -129,11 +129,16 @@ class _Node:
             yield self.below
 
 
-def _rank(route: Route) -> tuple[bool, bool, int, int, int, list[str]]:
+def _rank(route: Route) -> tuple[bool, bool, int, int, int, list[tuple[str, str]]]:
     """Sorts the routes of one path, the one to try first in front."""
     host = route.host or ""
-    names = sorted([condition.name.lower() for condition in route.headers] + [part.name for part in route.query])
-    return (not host, host.startswith("*"), -len(host), -len(names), -sum(map(len, names)), names)
+    names = sorted(condition_names(route))
+    return (not host, host.startswith("*"), -len(host), -len(names), -sum(len(name) for name, _ in names), names)
+
+
+def condition_names(route: Route) -> list[tuple[str, str]]:
+    """What the route's conditions are about: each name, and whether it is a header's or a query parameter's."""
+    return [(part.name.lower(), "header") for part in route.headers] + [(part.name, "query") for part in route.query]
 
 
 def _conditions_hold(route: Route, wanted: Wanted) -> bool:

@@ -11,9 +11,9 @@ import os
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from hms_svc.core.credentials.strict_json import parse_object
 from hms_svc.core.model import Caller, Issuer
 from hms_svc.core.ports import StoreUnavailable
-from hms_svc.core.strict_json import parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,7 +65,7 @@ class DemoIssuer:
 
     def mint(self, *, sub: str, scopes: frozenset[str], now_s: int, lifetime_s: int) -> str:
         """A token for ``sub``. Raises `StoreUnavailable`."""
-        from hms_svc.core.tokens import sign
+        from hms_svc.core.credentials.tokens import sign
 
         claims = {
             "iss": self.issuer.issuer,

@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING
 
 from hms_svc.core.model import Headers, Response
-from hms_svc.local.server import Server
+from hms_svc.local.http.server import Server
 
 if TYPE_CHECKING:
     from hms_svc.core.errors import Refusal

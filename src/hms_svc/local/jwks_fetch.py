@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from hms_svc.core.strict_json import parse_object
+from hms_svc.core.credentials.strict_json import parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

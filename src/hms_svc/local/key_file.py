@@ -15,9 +15,9 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from hms_svc.core.claims import MAX_MOMENT
+from hms_svc.core.credentials.claims import MAX_MOMENT
+from hms_svc.core.credentials.strict_json import parse_object
 from hms_svc.core.ports import ApiKey, StoreUnavailable
-from hms_svc.core.strict_json import parse_object
 from hms_svc.local.line_file import sync_folder
 
 if TYPE_CHECKING:

@@ -1,0 +1,105 @@
+"""What a genuine token must say before its bearer is believed (RFC 7519, section 4.1; RFC 8725), and who that is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hms_svc.core.credentials.jws import TokenInvalid, shown
+from hms_svc.core.credentials.scopes import is_scope
+from hms_svc.core.credentials.strict_json import frozen_object
+from hms_svc.core.model import Caller
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hms_svc.core.model import Issuer
+
+LEEWAY_S = 60
+"""How far the issuer's clock and ours may be apart, for ``exp``, ``nbf`` and ``iat``."""
+MAX_NAME = 255
+"""Characters of ``sub``, ``client_id`` and ``jti`` (OpenID Connect Core, section 2)."""
+MAX_MOMENT = 253_402_300_799
+"""The last second of the year 9999."""
+
+
+def check(claims: Mapping[str, Any], issuer: Issuer, now_s: float) -> float:
+    """Until when the token may be believed without leeway, in seconds since 1970. Raises `TokenInvalid`."""
+    if claims.get("iss") != issuer.issuer:
+        raise TokenInvalid("the iss is another issuer's")
+    _check_audience(claims.get("aud"), issuer)
+    expires = _moment(claims, "exp")
+    if expires is None:
+        raise TokenInvalid("the token has no exp")
+    if now_s >= expires + LEEWAY_S:
+        raise TokenInvalid(f"token expired {int(now_s - expires)} s ago")
+    not_before, issued = _moment(claims, "nbf"), _moment(claims, "iat")
+    if not_before is not None and now_s + LEEWAY_S < not_before:
+        raise TokenInvalid(f"token is valid only in {int(not_before - now_s)} s")
+    if issued is not None and now_s + LEEWAY_S < issued:
+        raise TokenInvalid(f"token was issued {int(issued - now_s)} s in the future")
+    return expires
+
+
+def caller_of(claims: Mapping[str, Any], issuer: Issuer, token_key: str) -> Caller:
+    """Who the token speaks of. Raises `TokenInvalid` when it names nobody, or in a form that cannot be passed on."""
+    name = _text(claims, "sub" if "sub" in claims else "client_id")
+    if not name:
+        raise TokenInvalid("the token has neither sub nor client_id")
+    return Caller(
+        name=name,
+        via="oauth",
+        credential_id=_text(claims, "jti"),
+        issuer=issuer.issuer,
+        scopes=_scopes(claims),
+        claims=frozen_object(claims),
+        token_key=token_key,
+    )
+
+
+def issuer_named_by(claims: Mapping[str, Any], issuers: tuple[Issuer, ...]) -> Issuer:
+    """The configured issuer that the token says it is from; whether that is so, its key decides."""
+    named = claims.get("iss")
+    if not isinstance(named, str):
+        raise TokenInvalid("the token has no iss")
+    for issuer in issuers:
+        if issuer.issuer == named:
+            return issuer
+    raise TokenInvalid(f"unknown issuer {shown(named)}")
+
+
+def _check_audience(audience: Any, issuer: Issuer) -> None:
+    if audience is None:
+        raise TokenInvalid("the token has no aud")
+    held = audience if isinstance(audience, list) else [audience]
+    if not all(isinstance(one, str) for one in held):
+        raise TokenInvalid("the aud is neither text nor a list of texts")
+    if not any(one in issuer.audience for one in held):
+        raise TokenInvalid("the aud is for others")
+
+
+def _moment(claims: Mapping[str, Any], name: str) -> float | None:
+    if name not in claims:
+        return None
+    value = claims[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_MOMENT:
+        raise TokenInvalid(f"the {name} is no moment")
+    return float(value)
+
+
+def _text(claims: Mapping[str, Any], name: str) -> str:
+    value = claims.get(name, "")
+    if name in claims and not (isinstance(value, str) and 0 < len(value) <= MAX_NAME and value.isprintable()):
+        raise TokenInvalid(f"the {name} is no text of 1 to {MAX_NAME} printable characters")
+    return str(value)
+
+
+def _scopes(claims: Mapping[str, Any]) -> frozenset[str]:
+    """From ``scope`` (RFC 8693, section 4.2), else from ``scp``, which some issuers write, as text or list."""
+    name = "scope" if "scope" in claims else "scp"
+    value = claims.get(name, "")
+    scopes = value.split() if isinstance(value, str) else value
+    if not isinstance(scopes, list) or (name == "scope" and not isinstance(value, str)):
+        raise TokenInvalid(f"the {name} is no text of scopes")
+    if not all(isinstance(scope, str) and is_scope(scope) for scope in scopes):
+        raise TokenInvalid(f"the {name} holds what is no scope")
+    return frozenset(scopes)

@@ -1,0 +1,109 @@
+"""The one file around python-jose: it verifies a signature with a key, and signs. All else is checked around it.
+
+What jose would let pass (design, decision 10) never reaches it: `jws` has taken the token apart, `token_keys` has
+bound the keys to the algorithm and reduced them to their numbers, `claims` reads what the token says. jose is imported
+when the first token comes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hms_svc.core.credentials.jws import Jws, TokenInvalid, shown
+from hms_svc.core.credentials.token_keys import ALGORITHMS, usable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hms_svc.core.model import Issuer
+    from hms_svc.core.ports import KeySource
+
+    Jwks = Sequence[Mapping[str, Any]]
+
+_KNOWN_NAMES = frozenset(f"{family}{bits}" for family in ("HS", "RS", "ES", "PS") for bits in (256, 384, 512)) | {
+    "none",
+    "EdDSA",
+    "Ed25519",
+    "Ed448",
+    "ES256K",
+}
+"""Names that the record shows; anything else in ``alg`` may be any text."""
+_MAX_TRIED = 4
+"""Keys that are tried when several share a ``kid``."""
+_MAX_ISSUERS = 64
+"""Issuers whose keys are kept ready; those of former configurations go when there are more."""
+
+
+class SignatureVerifier:
+    """Verifies tokens against their issuers' keys, which it keeps ready for use as long as the set stays the same."""
+
+    def __init__(self, key_source: KeySource) -> None:
+        self._source = key_source
+        self._ready: dict[Issuer, tuple[Jwks, dict[str, list[tuple[str | None, Any]]]]] = {}
+
+    async def verify(self, jws: Jws, issuer: Issuer) -> Jwks:
+        """The issuer's key set, one of whose keys signed ``jws``.
+
+        Raises `TokenInvalid`, and `StoreUnavailable` when the keys cannot be had.
+        """
+        if jws.algorithm not in ALGORITHMS or jws.algorithm not in issuer.algorithms:
+            named = jws.algorithm if jws.algorithm in _KNOWN_NAMES else "of the token"
+            raise TokenInvalid(f"the algorithm {named} is not one of the issuer's")
+        keys = await self._source.keys(issuer)
+        chosen = _named(self._fitting(issuer, keys, jws.algorithm), jws.kid)
+        if not chosen:
+            keys = await self._source.keys(issuer, unknown_kid=jws.kid or "")
+            chosen = _named(self._fitting(issuer, keys, jws.algorithm), jws.kid)
+        if not chosen:
+            named = "no key" if jws.kid is None else f"unknown kid {shown(jws.kid)}: no key"
+            raise TokenInvalid(f"{named} of the issuer's {len(keys)} can be used with {jws.algorithm}")
+        if not any(_is_signed_by(key, jws) for key in chosen[:_MAX_TRIED]):
+            raise TokenInvalid("the signature is wrong")
+        return keys
+
+    def _fitting(self, issuer: Issuer, keys: Jwks, algorithm: str) -> list[tuple[str | None, Any]]:
+        """The keys of the set that may verify ``algorithm``, as jose takes them, with their ``kid``."""
+        known = self._ready.get(issuer)
+        if known is None or known[0] is not keys:
+            if len(self._ready) >= _MAX_ISSUERS:
+                self._ready.clear()
+            known = self._ready[issuer] = (keys, {})
+        if algorithm not in known[1]:
+            built = ((kid, _build(numbers, algorithm)) for kid, numbers in usable(keys, algorithm))
+            known[1][algorithm] = [(kid, key) for kid, key in built if key is not None]
+        return known[1][algorithm]
+
+
+def sign(claims: Mapping[str, Any], private_jwk: Mapping[str, str]) -> str:
+    """A token of type ``at+jwt`` signed with a private key, whose ``alg`` and ``kid`` go into the header."""
+    from jose import jws
+
+    headers = {"kid": private_jwk["kid"], "typ": "at+jwt"}
+    return str(jws.sign(dict(claims), dict(private_jwk), headers=headers, algorithm=private_jwk["alg"]))
+
+
+def _named(fitting: list[tuple[str | None, Any]], kid: str | None) -> list[Any]:
+    """The keys that may have signed a token with this ``kid``. Without one, the set must leave no doubt."""
+    if kid is None:
+        if len(fitting) > 1:
+            raise TokenInvalid(f"the token names no kid and {len(fitting)} keys fit")
+        return [key for _, key in fitting]
+    named = [key for known, key in fitting if known == kid]
+    return named or [key for known, key in fitting if known is None and len(fitting) == 1]
+
+
+def _build(numbers: dict[str, str], algorithm: str) -> Any:
+    """A key as jose takes it; None when its numbers are none: a point that is not on the curve, say."""
+    from jose import jwk
+
+    try:
+        return jwk.construct(numbers, algorithm)
+    except Exception:  # noqa: BLE001  (jose lets its backend's exceptions through; a key that cannot be read is none)
+        return None
+
+
+def _is_signed_by(key: Any, jws: Jws) -> bool:
+    try:
+        return key.verify(jws.signing_input, jws.signature) is True
+    except Exception:  # noqa: BLE001  (whatever a library makes of a signature, only True is yes)
+        return False

@@ -1,0 +1,234 @@
+"""One route of a routes file: its mapping read into a `Route`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from hms_svc.core.model import EMPTY, Condition, Limit, PolicyUse, Requirements, Route
+from hms_svc.core.policy import Policy
+from hms_svc.core.policy_loader import PolicyLoadError
+from hms_svc.core.routes.actions import ACTIONS, ONLY_WITH_FORWARD, action
+from hms_svc.core.routes.headers import cors, request_edits, response_edits
+from hms_svc.core.routes.paths import pattern
+from hms_svc.core.routes.places import Wrong
+from hms_svc.core.routes.texts import (
+    PERIODS,
+    field_name,
+    field_value,
+    host,
+    line,
+    method,
+    prose,
+    query_name,
+    query_text,
+    rate,
+    size,
+)
+
+if TYPE_CHECKING:
+    from hms_svc.core.routes.places import Fields, Place, Readers
+
+PolicyBuilder = Callable[[str, Mapping[str, Any]], Policy]
+"""A policy from its name in the file and its options; raises `PolicyLoadError`."""
+MATCHING = ("path", "host", "methods", "headers", "query")
+"""The keys that decide which requests a route serves."""
+ROUTE_KEYS = (
+    *("name", "description", *MATCHING, *ACTIONS, "auth", "require", "rate_limit", "policies"),
+    *(*ONLY_WITH_FORWARD, "request_headers", "response_headers", "cors", "max_body", "audit"),
+)
+SCHEMES = ("oauth", "api_key", "mtls")
+MAX_COUNT = 999_999_999
+"""Of a limit, a burst or a cost."""
+_PER = ("ip", "token", "caller", "route")
+_RATE = re.compile(r"([1-9][0-9]{0,8})/([smhd])(?: per_(ip|token|caller|route))?")
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,256}")
+_USE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*[.:][A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRead:
+    """A route, and what only its place in the file tells."""
+
+    route: Route
+    fields: Fields
+    can_match: bool
+    """Whether everything that decides which requests it serves was read without a problem."""
+
+    @property
+    def place(self) -> Place:
+        """Where the route stands."""
+        return self.fields.place
+
+
+def read_route(place: Place, build_policy: PolicyBuilder) -> RouteRead:
+    """The route at ``place``. What is wrong with its keys is noted; raises `Wrong` if it is no mapping."""
+    fields = place.fields(ROUTE_KEYS, "a route")
+    before = place.found.count
+    path = fields.need("path", pattern, "/", "write the path to serve, such as /claims/*")
+    matching = fields.given(_MATCHING)
+    can_match = place.found.count == before and fields.is_sound
+    why = "there is no default, so that no path is open by accident: write one of none, oauth, api_key, mtls"
+    auth = fields.need("auth", _auth, (), why)
+    if "require" in fields and "auth" in fields and fields.at("auth").holds("none"):
+        fields.at("require").report("needs a caller who is known, but auth is none")
+    route = Route(
+        path=path,
+        action=action(fields),
+        auth=auth,
+        policies=fields.get("policies", lambda at: _policies(at, build_policy), ()),
+        limits=fields.get("rate_limit", _limits, ()),
+        **{"name": "", **matching, **fields.given(_READERS)},
+    )
+    return RouteRead(route, fields, can_match)
+
+
+def _auth(place: Place) -> tuple[str, ...]:
+    """The credentials accepted; empty for ``none``."""
+    if not place.is_list():
+        scheme = place.one_of(("none", *SCHEMES))
+        return () if scheme == "none" else (scheme,)
+    if any(item.holds("none") for item in place.each()):
+        raise Wrong("none cannot stand in a list: it would open the path to everybody; write auth: none to mean that")
+    return place.items(lambda item: item.one_of(SCHEMES))
+
+
+def _methods(place: Place) -> frozenset[str]:
+    return frozenset(place.items(method))
+
+
+def _headers(place: Place) -> tuple[Condition, ...]:
+    pairs = place.pairs(field_name, _values(field_value), "a mapping of header names to the values they must have")
+    names = [name.lower() for name, _ in pairs]
+    for name, _ in pairs:
+        if names.count(name.lower()) > 1:
+            raise Wrong(f"{name} is there twice; header names have no case")
+    return _conditions(pairs)
+
+
+def _query(place: Place) -> tuple[Condition, ...]:
+    what = "a mapping of query parameters to the values they must have"
+    return _conditions(place.pairs(query_name, _values(query_text), what))
+
+
+def _values(reader: Callable[[Place], str]) -> Callable[[Place], frozenset[str]]:
+    return lambda place: frozenset(place.one_or_more(reader))
+
+
+def _conditions(pairs: tuple[tuple[str, frozenset[str]], ...]) -> tuple[Condition, ...]:
+    return tuple(Condition(name, values) for name, values in sorted(pairs, key=lambda pair: pair[0]))
+
+
+def _require(place: Place) -> Requirements:
+    fields = place.fields(("scopes", "claims"), "require")
+    if "scopes" not in fields and "claims" not in fields:
+        raise Wrong("requires nothing; give it scopes or claims")
+    scopes = fields.get("scopes", lambda at: at.items(_scope), ())
+    what = "a mapping of claims to the values they may have"
+    claims = fields.get("claims", lambda at: at.pairs(_claim_name, _claim_values, what), ())
+    return Requirements(frozenset(scopes), MappingProxyType(dict(claims)))
+
+
+def _scope(place: Place) -> str:
+    return place.matching(_SCOPE, "a scope such as claims:read, without spaces").group()
+
+
+def _claim_name(name: str) -> str:
+    if not 0 < len(name) <= 200:  # noqa: PLR2004  (bounded like every input)
+        raise Wrong("a claim's name has 1 to 200 characters")
+    return name
+
+
+def _claim_values(place: Place) -> tuple[Any, ...]:
+    return place.one_or_more(_claim_value, unique=False)
+
+
+def _claim_value(place: Place) -> str | int | float | bool:
+    value = place.value()
+    if value is None:
+        raise place.expected("text, a number, true or false")
+    return value
+
+
+def _limits(place: Place) -> tuple[Limit, ...]:
+    if not place.is_mapping():
+        what = "a rate such as 30/m (s, m, h or d), followed by per_ip, per_token, per_caller or per_route if need be"
+        match = place.matching(_RATE, what)
+        count = int(match[1])
+        return (Limit(count, PERIODS[match[2]], count, match[3] or "ip"),)
+    keys = ("limit", "burst", "per", "cost", "shadow", "on_error", "legacy_headers")
+    fields = place.fields(keys, "rate_limit")
+    count, period_s = fields.need("limit", rate, (1, 1), "write a rate such as 30/m")
+    burst = fields.get("burst", _count, count)
+    given = fields.given(_LIMIT)
+    if given.get("cost", 1) > burst:
+        fields.at("cost").report(
+            f"a call costs more than the bucket of {burst} ever holds: every call would be refused"
+        )
+    return (Limit(count, period_s, burst, **given),)
+
+
+def _count(place: Place) -> int:
+    return place.integer(1, MAX_COUNT)
+
+
+def _flag(place: Place) -> bool:
+    return place.boolean()
+
+
+def _policies(place: Place, build: PolicyBuilder) -> tuple[PolicyUse, ...]:
+    return place.items(lambda item: _policy(item, build), unique=False)
+
+
+def _policy(place: Place, build: PolicyBuilder) -> PolicyUse:
+    if not place.is_mapping():
+        return _built(_use(place), EMPTY, build)
+    fields = place.fields(("use", "with"), "a policy")
+    before = place.found.count
+    use = fields.need("use", _use, "", "name the class as module.Class or pkg.module:Class")
+    options = MappingProxyType(fields.get("with", _options, dict[str, Any]()))
+    if place.found.count > before:
+        return PolicyUse(use, Policy(), options)
+    return _built(use, options, build)
+
+
+def _use(place: Place) -> str:
+    return place.matching(_USE, "a policy as module.Class or pkg.module:Class").group()
+
+
+def _options(place: Place) -> dict[str, Any]:
+    if not place.is_mapping():
+        raise place.expected("a mapping of the constructor's options")
+    options: dict[str, Any] = place.plain()
+    return options
+
+
+def _built(use: str, options: Mapping[str, Any], build: PolicyBuilder) -> PolicyUse:
+    try:
+        return PolicyUse(use, build(use, deepcopy(dict(options))), options)
+    except PolicyLoadError as error:
+        raise Wrong(str(error)) from None
+
+
+_MATCHING: Readers = {"host": host, "methods": _methods, "headers": _headers, "query": _query}
+_READERS: Readers = {
+    "name": line(200),
+    "description": prose,
+    "require": _require,
+    "cors": cors,
+    "request_headers": request_edits,
+    "response_headers": response_edits,
+    "max_body": size,
+    "audit": lambda place: place.one_of(("required", "best_effort")),
+}
+_LIMIT: Readers = {
+    "per": lambda place: place.one_of(_PER),
+    "cost": _count,
+    "shadow": _flag,
+    "on_error": lambda place: place.one_of(("local", "allow", "deny")),
+    "legacy_headers": _flag,
+}

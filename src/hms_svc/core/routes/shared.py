@@ -1,0 +1,82 @@
+"""Settings of a routes file that all routes share: ``issuers`` and ``trusted_proxies``."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from hms_svc.core.model import Issuer
+from hms_svc.core.routes.places import Wrong
+from hms_svc.core.routes.problems import shown
+from hms_svc.core.routes.texts import HOST, line, network, refuse_password
+
+if TYPE_CHECKING:
+    from hms_svc.core.routes.places import Place
+
+ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_LOOPBACK = r"(?:localhost|127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}|\[::1\])"
+_PORT = r"(?::[1-9][0-9]{0,4})?"
+_PATH = r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?"
+_ISSUER = re.compile(rf"(?:https://{HOST}|http://{_LOOPBACK}){_PORT}{_PATH}")
+_JWKS_URI = re.compile(rf"{_ISSUER.pattern}(?:\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?")
+_MAX_URL = 1_000
+
+
+def trusted_proxies(place: Place) -> tuple[str, ...]:
+    """The networks whose word on a caller's address is believed."""
+    return place.items(network)
+
+
+def issuers(place: Place) -> tuple[Issuer, ...]:
+    """Who may sign tokens, by the name the file gives them."""
+    named = place.pairs(_name, lambda at: (at, _issuer(at)), "a mapping of names to issuers")
+    seen: dict[str, str] = {}
+    for name, (at, issuer) in named:
+        if issuer.issuer and issuer.issuer in seen:
+            at.report(f"has the same issuer as issuers.{seen[issuer.issuer]}; give that one a list of audiences")
+        seen.setdefault(issuer.issuer, name)
+    return tuple(
+        Issuer(name, issuer.issuer, issuer.audience, issuer.algorithms, issuer.jwks_uri) for name, (_, issuer) in named
+    )
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise Wrong(f"{shown(text)} is no name: letters, digits, ., _ and -, at most 64")
+    return text
+
+
+def _issuer(place: Place) -> Issuer:
+    fields = place.fields(("issuer", "audience", "algorithms", "jwks_uri"), "an issuer")
+    url = fields.need("issuer", _issuer_url, "", "write the iss of its tokens, such as https://login.agency.example/")
+    why = "write the aud that tokens for this gateway carry; without one, tokens for others would be good here"
+    audience = fields.need("audience", lambda at: at.one_or_more(line(500)), (), why)
+    given = fields.given({"algorithms": lambda at: at.items(_algorithm), "jwks_uri": _jwks_uri})
+    return Issuer("", url, audience, **given)
+
+
+def _issuer_url(place: Place) -> str:
+    return _url(place, _ISSUER, "an https URL such as https://login.agency.example/, without query or fragment")
+
+
+def _jwks_uri(place: Place) -> str:
+    return _url(place, _JWKS_URI, "an https URL such as https://login.agency.example/keys, without fragment")
+
+
+def _url(place: Place, pattern: re.Pattern[str], what: str) -> str:
+    text = place.text(what)
+    refuse_password(text)
+    if len(text) > _MAX_URL or not pattern.fullmatch(text):
+        hint = "; http is for loopback hosts only" if text.startswith("http://") else ""
+        raise place.expected(what + hint)
+    return text
+
+
+def _algorithm(place: Place) -> str:
+    text = place.text("one of " + ", ".join(ALGORITHMS))
+    if text.lower() == "none":
+        raise Wrong("none would accept tokens that nobody signed")
+    if text in {"HS256", "HS384", "HS512"}:
+        raise Wrong(f"{text} needs a shared secret, and one in a routes file is no secret; use RS256 or ES256")
+    return place.one_of(ALGORITHMS)

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from fakes_credentials import AGENCY, KeySet, b64, ec_jwk, ec_key, rsa_jwk, rsa_key, signed, token
+from vectors import needed, read_json
+from worlds import drive
+
+from hms_svc.core.credentials.jws import TokenInvalid, parse
+from hms_svc.core.credentials.tokens import SignatureVerifier, sign
+from hms_svc.core.model import Issuer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ALL = Issuer("all", AGENCY.issuer, ("hms-api",), ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512"))
+
+
+def verify(text: str, source: KeySet, issuer: Issuer = ALL) -> None:
+    drive(SignatureVerifier(source).verify(parse(text), issuer))
+
+
+def refusal_of(text: str, *members: Mapping[str, Any], issuer: Issuer = ALL) -> str:
+    with pytest.raises(TokenInvalid) as refused:
+        verify(text, KeySet(list(members)), issuer)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "RS384", "RS512"])
+def test_rsa_signatures_are_verified(algorithm: str) -> None:
+    verify(token(algorithm=algorithm), KeySet([rsa_jwk(rsa_key())]))
+    assert refusal_of(token(algorithm=algorithm, key=rsa_key("other")), rsa_jwk(rsa_key())) == "the signature is wrong"
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "curve"), [("ES256", ec.SECP256R1), ("ES384", ec.SECP384R1), ("ES512", ec.SECP521R1)]
+)
+def test_elliptic_signatures_are_verified(algorithm: str, curve: type[ec.EllipticCurve]) -> None:
+    jwk = ec_jwk(ec_key("one", curve))
+    verify(token(algorithm=algorithm, key=ec_key("one", curve)), KeySet([jwk]))
+    assert refusal_of(token(algorithm=algorithm, key=ec_key("other", curve)), jwk) == "the signature is wrong"
+
+
+@pytest.mark.parametrize(
+    "algorithm", ["none", "None", "NONE", "HS256", "HS512", "PS256", "EdDSA", "ES256K", "RS1", "", "rs256", "A128KW"]
+)
+def test_algorithms_that_are_not_supported_are_refused(algorithm: str) -> None:
+    text = token(header={"alg": algorithm})
+    generous = Issuer("generous", AGENCY.issuer, ("hms-api",), (algorithm, "RS256"))
+    assert "is not one of the issuer's" in refusal_of(text, rsa_jwk(rsa_key()), issuer=generous)
+
+
+def test_an_algorithm_the_issuer_does_not_use_is_refused() -> None:
+    only_es = Issuer("es", AGENCY.issuer, ("hms-api",), ("ES256",))
+    refusal = refusal_of(token(), rsa_jwk(rsa_key()), issuer=only_es)
+    assert refusal == "the algorithm RS256 is not one of the issuer's"
+
+
+def test_a_made_up_algorithm_is_not_quoted() -> None:
+    refusal = refusal_of(token(header={"alg": "s3cret"}), rsa_jwk(rsa_key()))
+    assert refusal == "the algorithm of the token is not one of the issuer's"
+
+
+def test_a_public_key_is_no_secret_to_sign_with() -> None:
+    """CVE-2024-33663 and its kind: HMAC with the public key as the secret."""
+    import hashlib
+    import hmac
+
+    from cryptography.hazmat.primitives import serialization
+
+    public = rsa_key().public_key()
+    forms = [
+        public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo),
+        public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo),
+        public.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH),
+        json.dumps(rsa_jwk(rsa_key())).encode(),
+        b"",
+    ]
+    for secret in forms:
+        signing_input = ".".join((b64(json.dumps({"alg": "HS256", "kid": "rsa-1"}).encode()), b64(b"{}")))
+        forged = f"{signing_input}.{b64(hmac.new(secret, signing_input.encode(), hashlib.sha256).digest())}"
+        assert "HS256" in refusal_of(forged, rsa_jwk(rsa_key()))
+
+
+def test_keys_in_the_header_are_never_used() -> None:
+    attacker = rsa_key("attacker")
+    header = {
+        "jwk": rsa_jwk(attacker, "rsa-1"),
+        "jku": "https://attacker.example/jwks",
+        "x5u": "https://attacker.example/cert",
+        "x5c": ["MIIB"],
+    }
+    assert refusal_of(token(key=attacker, header=header), rsa_jwk(rsa_key())) == "the signature is wrong"
+    verify(token(header=header), KeySet([rsa_jwk(rsa_key())]))
+
+
+def test_a_key_of_another_type_with_the_same_kid_is_not_taken() -> None:
+    both = [ec_jwk(ec_key(), "same"), rsa_jwk(rsa_key(), "same")]
+    verify(token(header={"kid": "same"}), KeySet(list(both)))
+    verify(token(algorithm="ES256", header={"kid": "same"}), KeySet(list(both)))
+
+
+def test_an_unknown_kid_asks_the_source_once_more() -> None:
+    source = KeySet(
+        [rsa_jwk(rsa_key(), "old")], next_members=[rsa_jwk(rsa_key(), "old"), rsa_jwk(rsa_key("new"), "new")]
+    )
+    verify(token(key=rsa_key("new"), header={"kid": "new"}), source)
+    assert source.asked_again == 1
+
+
+def test_a_kid_that_stays_unknown_is_refused_and_named() -> None:
+    refusal = refusal_of(token(header={"kid": "gone"}), rsa_jwk(rsa_key()))
+    assert refusal == "unknown kid 'gone': no key of the issuer's 1 can be used with RS256"
+
+
+def test_a_known_kid_with_a_wrong_signature_asks_nobody() -> None:
+    source = KeySet()
+    with pytest.raises(TokenInvalid):
+        verify(token(key=rsa_key("other")), source)
+    assert source.asked_again == 0
+
+
+def test_without_a_kid_the_set_must_leave_no_doubt() -> None:
+    bare = token(header={"kid": None})
+    verify(bare, KeySet([rsa_jwk(rsa_key()), ec_jwk(ec_key())]))
+    refusal = refusal_of(bare, rsa_jwk(rsa_key(), "a"), rsa_jwk(rsa_key("other"), "b"))
+    assert refusal == "the token names no kid and 2 keys fit"
+
+
+def test_a_single_key_without_a_kid_takes_tokens_with_one() -> None:
+    verify(token(header={"kid": "x"}), KeySet([rsa_jwk(rsa_key(), None)]))
+    assert "unknown kid" in refusal_of(
+        token(header={"kid": "x"}), rsa_jwk(rsa_key(), None), rsa_jwk(rsa_key("other"), None)
+    )
+
+
+def test_a_point_that_is_not_on_the_curve_is_no_key() -> None:
+    broken = ec_jwk(ec_key()) | {"y": b64(b"\1" * 32)}
+    assert "no key of the issuer's 1" in refusal_of(token(algorithm="ES256"), broken)
+
+
+@pytest.mark.parametrize("part", [b"\0" * 64, b"\0" * 63, b"\xff" * 64, b"\0", b"0\6\2\1\1\2\1\1"])
+def test_odd_elliptic_signatures_are_wrong(part: bytes) -> None:
+    header, payload, _ = token(algorithm="ES256").split(".")
+    assert refusal_of(f"{header}.{payload}.{b64(part)}", ec_jwk(ec_key())) == "the signature is wrong"
+
+
+def test_a_new_set_of_keys_is_seen_at_once() -> None:
+    source = KeySet([rsa_jwk(rsa_key())])
+    verifier = SignatureVerifier(source)
+    drive(verifier.verify(parse(token()), ALL))
+    source.members = [rsa_jwk(rsa_key("other"))]
+    with pytest.raises(TokenInvalid):
+        drive(verifier.verify(parse(token()), ALL))
+
+
+def test_a_signed_token_is_one_that_verifies() -> None:
+    numbers = ec_key().private_numbers()
+    private = ec_jwk(ec_key(), alg="ES256", d=b64(numbers.private_value.to_bytes(32, "big")))
+    text = sign({"sub": "alice"}, private)
+    verify(text, KeySet([ec_jwk(ec_key())]))
+    assert parse(text).claims() == {"sub": "alice"}
+
+
+def vector_groups() -> list[Any]:
+    return list(read_json("wycheproof/json_web_crypto_test.json").get("testGroups", []))
+
+
+def vectors() -> list[Any]:
+    return [
+        pytest.param(
+            group.get("public") or group["private"], case, id=f"{case['tcId']}-{group['comment']}-{case['comment']}"
+        )
+        for group in vector_groups()
+        for case in group["tests"]
+    ]
+
+
+@needed
+@pytest.mark.parametrize(("key", "case"), vectors())
+def test_wycheproof(key: dict[str, Any], case: dict[str, Any]) -> None:
+    """Signatures with RS and ES hold; HMAC and encryption are not supported, so valid ones of those are refused too."""
+    text = case.get("jws", case.get("jwe"))
+    if not isinstance(text, str):
+        text = json.dumps(text)
+    try:
+        verify(text, KeySet(list(key.get("keys", [key]))))
+        accepted = True
+    except TokenInvalid:
+        accepted = False
+    supported = "jws" in case and str(key.get("alg")) in ALL.algorithms
+    assert accepted is (case["result"] == "valid" and supported)
+
+
+def test_the_helper_that_forges_makes_genuine_tokens_too() -> None:
+    verify(signed('{"alg":"RS256","kid":"rsa-1"}', "{}", rsa_key(), "RS256"), KeySet())
+
+
+def test_keys_of_former_configurations_are_not_kept_ready_for_ever() -> None:
+    source = KeySet()
+    verifier = SignatureVerifier(source)
+    for number in range(200):
+        drive(verifier.verify(parse(token()), Issuer(f"issuer-{number}", AGENCY.issuer, ("hms-api",))))
+    assert len(verifier._ready) <= 64  # noqa: SLF001  (a bound on memory is not seen from outside)
