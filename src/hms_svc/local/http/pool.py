@@ -49,12 +49,15 @@ class Pool:
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
 
-    def idle(self, place: Place, *, surely_open: bool) -> UpstreamConnection | None:
-        """A kept connection, the last used first; ``surely_open`` looks whether the service has closed it meanwhile."""
+    def idle(self, place: Place, now: float, *, surely_open: bool) -> UpstreamConnection | None:
+        """A kept connection, the last used first; ``surely_open`` looks whether the service has closed it meanwhile.
+
+        ``now`` is the loop's time: who asks has it at hand, and asking for the running loop is a system call.
+        """
         lane = self._lanes.get(place)
         if lane is None or not lane.idle:
             return None
-        oldest = asyncio.get_running_loop().time() - self._limits.idle_timeout_s
+        oldest = now - self._limits.idle_timeout_s
         while lane.idle:
             connection = lane.idle.pop()
             if connection.lost:
@@ -105,7 +108,7 @@ class Pool:
         if waiter is not None:
             waiter.set_result(connection)
             return
-        loop = asyncio.get_running_loop()
+        loop = connection.loop
         connection.idle_since = loop.time()
         lane.idle.append(connection)
         if self._sweeper is None:

@@ -53,8 +53,9 @@ class HttpUpstream:
         place = (target.scheme, target.host, target.port)
         repeatable = request.method in IDEMPOTENT
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + request.timeout_s
-        connection = self._pool.idle(place, surely_open=not repeatable)
+        now = loop.time()
+        deadline = now + request.timeout_s
+        connection = self._pool.idle(place, now, surely_open=not repeatable)
         if connection is None:
             connection = await self._connection(place, target, deadline)
         try:

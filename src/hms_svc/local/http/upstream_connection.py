@@ -62,7 +62,7 @@ class UpstreamConnection(asyncio.Protocol):
     """The protocol of one connection, which goes back to its pool after each answer that allows it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, pool: Pool, place: Place) -> None:
-        self._loop = loop
+        self.loop = loop
         self._pool = pool
         self._place = place
         self._deadline = Deadline(loop)
@@ -111,7 +111,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._parser = httptools.HttpResponseParser(self)
         self._busy = True
         self._wire = wire
-        answer: asyncio.Future[UpstreamResponse] = self._loop.create_future()
+        answer: asyncio.Future[UpstreamResponse] = self.loop.create_future()
         self._answer = answer
         self._deadline.set(timeout_s, self._late)
         body = wire.body
