@@ -33,7 +33,7 @@ def test_a_client_certificate_opens_what_a_key_opens(folder: Path) -> None:
         assert "claims-batch" in shown.json()["seen_by_the_service"]["Caller"]
         assert shown.json()["seen_by_the_service"]["Auth"] == "mtls"
         assert requests.get(url, verify=ca, timeout=20).status_code == 401
-        told = requests.get(url, verify=ca, headers={"X-Client-Cert": client.read_text()[:40].strip()}, timeout=20)
+        told = requests.get(url, verify=ca, headers={"X-Client-Cert": client.read_text().splitlines()[1]}, timeout=20)
         assert told.status_code == 401
 
 
