@@ -9,7 +9,7 @@ from hms_svc.core.answer import finish, preflight, redirect
 from hms_svc.core.arrive import Arrival, arrive
 from hms_svc.core.entry import Entry
 from hms_svc.core.match import RouteTable
-from hms_svc.core.model import Config, Cors, Forward, HeaderEdits, Headers, Redirect, Response, Route, Target
+from hms_svc.core.model import Config, Cors, Forward, HeaderEdits, Headers, Redirect, Request, Response, Route, Target
 
 
 def arrival(path: str = "/old/a", host: str = "api.example:8080", **more: Any) -> Arrival:
@@ -84,25 +84,35 @@ def test_without_cors_a_preflight_is_an_ordinary_request() -> None:
     assert asked("https://app.example", method="DELETE") is None
 
 
+def sent_from(origin: str) -> Request:
+    return request(headers=[("Origin", origin)])
+
+
 def test_an_answer_gets_cors_fields_of_the_gateway_not_of_the_service() -> None:
     response = Response(200, Headers([("Access-Control-Allow-Origin", "*"), ("X-Two", "2")]))
-    done = finish(response, "id", route=route(cors=CORS), origin="https://app.example", extra=())
+    done = finish(response, "id", route=route(cors=CORS), request=sent_from("https://app.example"), extra=())
     assert done.headers.all("access-control-allow-origin") == ["https://app.example"]
     assert done.headers["Access-Control-Expose-Headers"] == "X-Two"
     assert done.headers["Vary"] == "Origin"
-    elsewhere = finish(response, "id", route=route(cors=CORS), origin="https://evil.example", extra=())
+    elsewhere = finish(response, "id", route=route(cors=CORS), request=sent_from("https://evil.example"), extra=())
     assert "Access-Control-Allow-Origin" not in elsewhere.headers
 
 
 def test_an_open_cors_allows_everybody() -> None:
-    done = finish(Response(200), "id", route=route(cors=Cors(("*",))), origin="https://any.example", extra=())
+    done = finish(
+        Response(200),
+        "id",
+        route=route(cors=Cors(("*",))),
+        request=sent_from("https://any.example"),
+        extra=(),
+    )
     assert done.headers["Access-Control-Allow-Origin"] == "*"
 
 
 def test_an_answer_carries_one_request_id_the_limits_and_the_routes_edits() -> None:
     edits = HeaderEdits(remove=frozenset({"Server"}), set=(("Cache-Control", "no-store"),), add=(("X-A", "1"),))
     response = Response(200, Headers([("X-Request-Id", "theirs"), ("Server", "s"), ("cache-control", "public")]))
-    done = finish(response, "ours", route=route(response_headers=edits), origin=None, extra=(("RateLimit", "r"),))
+    done = finish(response, "ours", route=route(response_headers=edits), request=request(), extra=(("RateLimit", "r"),))
     assert done.headers.lines == (
         ("Cache-Control", "no-store"),
         ("X-A", "1"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hms_svc.core.errors import Refusal
@@ -12,7 +11,7 @@ from hms_svc.core.rewrite import edit, forwarded_path
 if TYPE_CHECKING:
     from hms_svc.core.arrive import Arrival
     from hms_svc.core.match import RouteTable
-    from hms_svc.core.model import Cors, Redirect, Route
+    from hms_svc.core.model import Cors, Redirect, Request, Route
 
 _CORS_FIELDS = frozenset(
     {
@@ -57,12 +56,14 @@ def preflight(table: RouteTable, arrival: Arrival) -> Response | None:
 
     Answered without a credential, as the Fetch standard sends it without one.
     """
+    if arrival.request.method != "OPTIONS":
+        return None
     headers = arrival.request.headers
     origin, method = headers.get("origin"), headers.get("access-control-request-method")
-    if arrival.request.method != "OPTIONS" or not origin or not method:
+    if not origin or not method:
         return None
     try:
-        cors = table.find(replace(arrival.wanted(), method=method)).route.cors
+        cors = table.find(arrival.wanted()._replace(method=method)).route.cors
     except Refusal:
         return None
     if cors is None:
@@ -81,13 +82,14 @@ def finish(
     request_id: str,
     *,
     route: Route | None,
-    origin: str | None,
+    request: Request,
     extra: tuple[tuple[str, str], ...],
 ) -> Response:
     """``response`` as it leaves: the route's edits, CORS fields, rate limit fields and ``X-Request-Id`` added."""
     lines: list[tuple[str, str]] = [line for line in response.headers.lines if line[0].lower() != "x-request-id"]
     if route is not None:
         if route.cors is not None:
+            origin = request.headers.get("origin")
             lines = [line for line in lines if line[0].lower() not in _CORS_FIELDS]
             if origin:
                 lines += _allow_origin(route.cors, origin)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hms_svc.core.errors import Malformed
 from hms_svc.core.match import Wanted
@@ -29,8 +28,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A request that may be matched."""
 
     request: Request
@@ -81,6 +79,7 @@ def arrive(request: Request, entry: Entry, randomness: Randomness, proxies: tupl
     return Arrival(request, entry.request_id, ip, scheme, host, entry.path, traceparent, trusted)
 
 
+@lru_cache(maxsize=1_024)
 def bare_host(host: str) -> str:
     """``host`` in lower case without its port and final dot."""
     if host.endswith("]"):

@@ -128,9 +128,9 @@ def _http_request(entry: Entry) -> str:
     agent = request.headers.get("user-agent")
     agent = "" if agent is None else f',"user_agent":{quoted(agent)}'
     return (
-        f'{{{length}"http_method":{quoted(request.method)},'
-        f'"url":{{"hostname":{hostname},"path":{path}{port},"scheme":{quoted(entry.scheme)}}}{agent},'
-        f'"version":{quoted(request.http_version)}}}'
+        f'{{{length}"http_method":{_known(request.method)},'
+        f'"url":{{"hostname":{hostname},"path":{path}{port},"scheme":{_known(entry.scheme)}}}{agent},'
+        f'"version":{_known(request.http_version)}}}'
     )
 
 
@@ -178,39 +178,44 @@ def _trace(entry: Entry, started_ms: int, took_us: int | None) -> str:
     span = ""
     if entry.span_id and took_us is not None:
         ended_ms = started_ms + took_us // 1_000
-        span = f'"span":{{"end_time":{ended_ms},"start_time":{started_ms},"uid":{own(entry.span_id)}}},'
-    return f'"trace":{{{span}"uid":{own(entry.trace_id)}}},'
+        span = f'"span":{{"end_time":{ended_ms},"start_time":{started_ms},"uid":"{entry.span_id}"}},'
+    return f'"trace":{{{span}"uid":"{entry.trace_id}"}},'
 
 
 def _hms(entry: Entry, took_us: int | None, lost: int) -> str:
     """What OCSF has no place for, each member only where there is something to say."""
     request, caller = entry.request, entry.caller
-    members = (
+    members = [
         f'"admin":{quoted(entry.admin)}' if entry.admin else "",
         f'"attempts":{entry.attempts}' if entry.attempts else "",
         f'"auth":{_known(caller.via)}',
         f'"cause":{quoted(scrubbed(entry.cause, request))}' if entry.cause else "",
-        f'"config_sha256":{own(entry.config_sha256)}' if entry.config_sha256 else "",
+        f'"config_sha256":"{entry.config_sha256}"' if entry.config_sha256 else "",
         '"incomplete":true' if entry.incomplete else "",
         f'"job_id":{quoted(entry.job_id)}' if entry.job_id else "",
         "" if took_us is None else f'"latency_us":{took_us}',
-        f'"limits":{_list(_limit(it, request) for it in entry.limits[:MAX_LISTED])}' if entry.limits else "",
+        f'"limits":{_list([_limit(it, request) for it in entry.limits[:MAX_LISTED]])}' if entry.limits else "",
         f'"lost":{lost}' if lost else "",
         '"phase":"opening"' if took_us is None else "",
         f'"policies":{_list(_policy(it, request) for it in entry.policies[:MAX_LISTED])}' if entry.policies else "",
         f'"query":{_query(request.query)}' if request.query else "",
         f'"refusal":{quoted(entry.refusal)}' if entry.refusal else "",
-        f'"request_sha256":{own(entry.request_sha256)}' if entry.request_sha256 else "",
-        f'"response_sha256":{own(entry.response_sha256)}' if entry.response_sha256 else "",
+        f'"request_sha256":"{entry.request_sha256}"' if entry.request_sha256 else "",
+        f'"response_sha256":"{entry.response_sha256}"' if entry.response_sha256 else "",
         f'"route":{_known(entry.route.name)}' if entry.route else "",
-        f'"scopes":{_list(_known(scope) for scope in sorted(caller.scopes)[:MAX_LISTED])}' if caller.scopes else "",
+        f'"scopes":{_scopes(caller.scopes)}' if caller.scopes else "",
         _upstream(entry) if entry.upstream else "",
-    )
-    return f"{{{','.join(filter(None, members))}}}"
+    ]
+    return f"{{{','.join([member for member in members if member])}}}"
 
 
 def _list(items: Iterable[str]) -> str:
     return f"[{','.join(items)}]"
+
+
+@lru_cache(maxsize=1_024)
+def _scopes(scopes: frozenset[str]) -> str:
+    return _list(quoted(scope) for scope in sorted(scopes)[:MAX_LISTED])
 
 
 def _limit(verdict: LimitVerdict, request: Request) -> str:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hms_svc.core.credentials.api_keys import ApiKeyInvalid, sha256_of
 from hms_svc.core.credentials.bearer import Authorization, read_authorization
@@ -44,8 +43,7 @@ class CredentialInvalid(Exception):  # noqa: N818  (named for what it means)
     """A credential that is there and no good. The message is for the record."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class _Presented:
+class _Presented(NamedTuple):
     """What one request brings."""
 
     request: Request

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hms_svc.core.model import NOBODY, Caller
 
@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from hms_svc.core.model import Request, Route
 
 
-@dataclass(frozen=True, slots=True)
-class LimitVerdict:
+class LimitVerdict(NamedTuple):
     """What one rate limit said."""
 
     per: str

@@ -7,9 +7,8 @@ any case and with ``_`` for ``-``, which some servers read as the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from hms_svc.core.errors import BadGateway, GatewayTimeout
@@ -53,8 +52,7 @@ _PREFIXES_OF_THE_GATEWAY = ("x-hms-", "x-forwarded-")
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F))).replace("%", "")
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(NamedTuple):
     """A request that was matched, identified, authorised and within its limits; the only kind that is forwarded."""
 
     arrival: Arrival
@@ -135,19 +133,20 @@ def upstream_headers(admitted: Admitted) -> list[tuple[str, str]]:
     """The header lines a service sees, but for ``Host``."""
     arrival, caller = admitted.arrival, admitted.caller
     received = arrival.request.headers
+    fields = received.joined()
     lines = [line for line in received.lines if _passes(line[0])]
-    if "connection" in received:
+    if "connection" in fields:
         named = connection_options(received)
         lines = [line for line in lines if line[0].lower() not in named]
     if admitted.route.request_headers.is_not_empty:
         lines = edit(lines, admitted.route.request_headers)
-    if admitted.body or "content-length" in received or "transfer-encoding" in received:
+    if admitted.body or "content-length" in fields or "transfer-encoding" in fields:
         lines.append(("Content-Length", str(len(admitted.body))))
     lines += _forwarding(arrival)
     lines.append(("X-Request-Id", arrival.request_id))
     lines.append(("traceparent", arrival.traceparent))
-    if "tracestate" in received and arrival.traceparent[3:35] in received.get("traceparent", ""):
-        lines.append(("tracestate", received["tracestate"]))
+    if "tracestate" in fields and arrival.traceparent[3:35] in fields.get("traceparent", ""):
+        lines.append(("tracestate", fields["tracestate"]))
     lines += _identity(caller.via, caller.name, caller.scopes)
     return lines
 
@@ -204,6 +203,14 @@ def _forwarding_lines(
 
 def _back(answer: UpstreamResponse) -> Response:
     """The service's answer as the caller may see it."""
-    named = connection_options(answer.headers)
-    lines = [line for line in answer.headers.lines if (name := line[0].lower()) not in HOP_BY_HOP and name not in named]
+    lines = [line for line in answer.headers.lines if _comes_back(line[0])]
+    if len(lines) != len(answer.headers.lines):
+        named = connection_options(answer.headers)
+        lines = [line for line in lines if line[0].lower() not in named]
     return Response(answer.status, Headers(lines), answer.body)
+
+
+@lru_cache(maxsize=2_048)
+def _comes_back(name: str) -> bool:
+    """Whether a service's field goes on to the caller."""
+    return name.lower() not in HOP_BY_HOP

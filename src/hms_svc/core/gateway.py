@@ -151,8 +151,7 @@ class Gateway:
             raise Unavailable(cause=f"the audit record was not accepted: {error}") from error
 
     def _leave(self, response: Response, entry: Entry, extra: Lines) -> Response:
-        origin = entry.request.headers.get("origin")
-        finished = finish(response, entry.request_id, route=entry.route, origin=origin, extra=extra)
+        finished = finish(response, entry.request_id, route=entry.route, request=entry.request, extra=extra)
         return recorded(finished, entry, self._close)
 
     def _close(self, entry: Entry) -> None:

@@ -7,6 +7,7 @@ refuses, and the caller is told nothing of it.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from hms_svc.core.entry import LimitVerdict
@@ -62,11 +63,9 @@ class Limiter:
             return ()
         keys = [bucket_key(route.name, index, limit, caller, ip) for index, limit in enumerate(limits)]
         answered = await self._ask_all(limits, keys)
-        for it in answered:
-            allowed, remaining = (it.decision.allowed, it.decision.remaining) if it.decision else (True, 0)
-            entry.limits.append(
-                LimitVerdict(it.limit.per, it.policy, allowed, remaining, it.limit.shadow, it.error),
-            )
+        for policy, limit, decision, error in answered:
+            allowed, remaining = (decision.allowed, decision.remaining) if decision else (True, 0)
+            entry.limits.append(LimitVerdict(limit.per, policy, allowed, remaining, limit.shadow, error))
         return _told([(it, it.decision) for it in answered if it.decision is not None and not it.limit.shadow])
 
     async def _ask_all(self, limits: tuple[Limit, ...], keys: list[str]) -> list[_Answered]:
@@ -79,7 +78,7 @@ class Limiter:
 
     async def _ask(self, index: int, limit: Limit, key: str, cost: int) -> _Answered:
         """What the store says of ``cost`` tokens; when it cannot say, what the limit wants then."""
-        policy = f'"{f"default-{index + 1}" if index else "default"}";q={limit.limit};w={limit.period_s}'
+        policy = _policy(index, limit.limit, limit.period_s)
         try:
             return _Answered(policy, limit, await self._store.take(key, limit, cost))
         except StoreUnavailable as error:
@@ -92,6 +91,12 @@ class Limiter:
         if limit.on_error == "allow" or limit.shadow:
             return _Answered(policy, limit, None, broken)
         raise Unavailable(cause=broken)
+
+
+@lru_cache(maxsize=1_024)
+def _policy(index: int, quota: int, window_s: int) -> str:
+    """One item of ``RateLimit-Policy``."""
+    return f'"{f"default-{index + 1}" if index else "default"}";q={quota};w={window_s}'
 
 
 def _told(shown: list[tuple[_Answered, Decision]]) -> Lines:

@@ -8,8 +8,7 @@ hold decides: a method it does not serve is a 405, it never falls through to a w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl
 
 from hms_svc.core.errors import Malformed, MethodNotAllowed, NoSuchPath
@@ -17,7 +16,7 @@ from hms_svc.core.model import EMPTY, Config
 from hms_svc.core.path import decode_segment, other_readings, segment_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from hms_svc.core.model import Headers, Route
 
@@ -30,16 +29,14 @@ ANY_METHOD = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """What ``Allow`` says of a route that takes any method."""
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """The route that serves a request, and what its ``{name}`` segments stand for."""
 
     route: Route
     params: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What of a request decides which route serves it."""
 
     method: str
@@ -67,7 +64,8 @@ class RouteTable:
         another route serves.
         """
         route, segments = self._lookup(wanted, wanted.path)
-        if any(self._reads_as(wanted, other) is not route for other in other_readings(wanted.path)):
+        readings = other_readings(wanted.path)
+        if readings and any(self._reads_as(wanted, other) is not route for other in readings):
             raise Malformed("The path can be read in two ways: write escaped slashes and ;parameters some other way")
         return Match(route, _params(route, segments) if "{" in route.path else EMPTY)
 
@@ -80,11 +78,10 @@ class RouteTable:
     def _lookup(self, wanted: Wanted, path: str) -> tuple[Route, list[str]]:
         segments = path.split("/")[1:]
         keys = [segment_key(segment) for segment in segments] if "%" in path else segments
-        for leaf in self._root.leaves(keys, 0):
-            served = [route for route in leaf if _conditions_hold(route, wanted)]
-            if served:
-                return _by_method(served, wanted.method), segments
-        raise NoSuchPath("" if self.config.routes else NO_ROUTES_LOADED)
+        served = self._root.serving(keys, 0, wanted)
+        if not served:
+            raise NoSuchPath("" if self.config.routes else NO_ROUTES_LOADED)
+        return _by_method(served, wanted.method), segments
 
 
 class _Node:
@@ -114,19 +111,18 @@ class _Node:
             return self.parameter
         return self.literals.setdefault(segment_key(segment), _Node())
 
-    def leaves(self, keys: list[str], depth: int) -> Iterator[list[Route]]:
-        """The lists of routes whose path pattern fits, most specific first."""
+    def serving(self, keys: list[str], depth: int, wanted: Wanted) -> list[Route]:
+        """The routes of the most specific path pattern that fits and has one whose host and conditions hold."""
+        served: list[Route] = []
         if depth == len(keys):
-            if self.exact:
-                yield self.exact
+            served = [route for route in self.exact if _conditions_hold(route, wanted)]
         else:
             literal = self.literals.get(keys[depth])
             if literal is not None:
-                yield from literal.leaves(keys, depth + 1)
-            if self.parameter is not None and keys[depth]:
-                yield from self.parameter.leaves(keys, depth + 1)
-        if self.below:
-            yield self.below
+                served = literal.serving(keys, depth + 1, wanted)
+            if not served and self.parameter is not None and keys[depth]:
+                served = self.parameter.serving(keys, depth + 1, wanted)
+        return served or [route for route in self.below if _conditions_hold(route, wanted)]
 
 
 def _rank(route: Route) -> tuple[bool, bool, int, int, int, list[tuple[str, str]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,7 +36,8 @@ class Headers(Mapping[str, str]):
         self.lines = tuple(lines)
         self._joined: dict[str, str] | None = None
 
-    def _index(self) -> dict[str, str]:
+    def joined(self) -> Mapping[str, str]:
+        """What there is under each name, in lower case; repeated lines joined. For who asks for several names."""
         joined = self._joined
         if joined is None:
             joined = {}
@@ -47,12 +48,12 @@ class Headers(Mapping[str, str]):
         return joined
 
     def __getitem__(self, name: str) -> str:
-        return self._index()[name.lower()]
+        return self.joined()[name.lower()]
 
     def get(self, name: str, default: Any = None) -> Any:
         """The value of ``name``, repeated lines joined, or ``default``."""
         joined = self._joined
-        return (self._index() if joined is None else joined).get(name.lower(), default)
+        return (self.joined() if joined is None else joined).get(name.lower(), default)
 
     def all(self, name: str) -> list[str]:
         """The value of each line called ``name``, in order."""
@@ -61,13 +62,13 @@ class Headers(Mapping[str, str]):
 
     def __contains__(self, name: object) -> bool:
         joined = self._joined
-        return isinstance(name, str) and name.lower() in (self._index() if joined is None else joined)
+        return isinstance(name, str) and name.lower() in (self.joined() if joined is None else joined)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._index())
+        return iter(self.joined())
 
     def __len__(self) -> int:
-        return len(self._index())
+        return len(self.joined())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Headers) and self.lines == other.lines
@@ -113,8 +114,7 @@ class ClientCertificate:
     """Subject alternative names with their kind: ``DNS:batch.agency.example``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One HTTP request as its door received it; nothing in it is trusted yet."""
 
     method: str
@@ -131,12 +131,11 @@ class Request:
     http_version: str = "1.1"
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """An answer: a whole body, or a stream of pieces."""
 
     status: int
-    headers: Headers = field(default_factory=Headers)
+    headers: Headers = Headers()
     body: bytes | BodyStream = b""
 
 

@@ -7,7 +7,7 @@ translate foreign exceptions into the ones of this file and conform by shape; no
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,8 +45,7 @@ class StoreUnavailable(Exception):  # noqa: N818  (named for what it means)
     """A store did not answer, in time or at all. The message is for the record and the log, not for callers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What a bucket said of one call."""
 
     allowed: bool
@@ -121,8 +120,7 @@ class AuditSink(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamRequest:
+class UpstreamRequest(NamedTuple):
     """What goes on the wire to a private service, to the letter."""
 
     target: Target
@@ -136,8 +134,7 @@ class UpstreamRequest:
     its body."""
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamResponse:
+class UpstreamResponse(NamedTuple):
     """What a private service answered, hop-by-hop fields and all."""
 
     status: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ def recorded(response: Response, entry: Entry, close: Callable[[Entry], None]) -
         entry.response_sha256 = hashlib.sha256(body).hexdigest()
         close(entry)
         return response
-    return replace(response, body=_Recorded(body, entry, close))
+    return response._replace(body=_Recorded(body, entry, close))
 
 
 class _Recorded:

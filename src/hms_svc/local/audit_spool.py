@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -170,7 +170,7 @@ class Spool:
     def advance(self, batch: Batch) -> None:
         """``batch`` has arrived: never hand it out again. Raises `StoreUnavailable` when that could not be noted."""
         head = head_of(batch.data[batch.data.rfind(b"\n", 0, -1) + 1 :]) or self._delivered
-        cursor = {"segment": batch.segment, "offset": batch.end, "head": asdict(head) if head else None}
+        cursor = {"segment": batch.segment, "offset": batch.end, "head": head._asdict() if head else None}
         try:
             fresh = self._folder / "cursor.new"
             with fresh.open("w", encoding="utf-8") as file:

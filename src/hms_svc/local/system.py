@@ -13,13 +13,10 @@ AT_ONCE = 1_024
 class SystemClock:
     """The `Clock` port over the system's clocks."""
 
-    def wall_ns(self) -> int:
-        """Nanoseconds since 1970-01-01T00:00:00Z."""
-        return time.time_ns()
-
-    def monotonic_ns(self) -> int:
-        """Nanoseconds since the machine started, about."""
-        return time.monotonic_ns()
+    wall_ns = staticmethod(time.time_ns)
+    """Nanoseconds since 1970-01-01T00:00:00Z."""
+    monotonic_ns = staticmethod(time.monotonic_ns)
+    """Nanoseconds since the machine started, about."""
 
 
 class SystemRandomness:

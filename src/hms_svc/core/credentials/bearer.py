@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hms_svc.core.errors import Malformed
 
@@ -17,8 +16,7 @@ _SCHEME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}(?= |\Z)")
 _TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]+={0,2}")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Authorization:
+class Authorization(NamedTuple):
     """What came in the field."""
 
     scheme: str
@@ -27,6 +25,10 @@ class Authorization:
     """Exactly one token68; empty when ``fault`` says why not."""
     fault: str = ""
     """For the record: never holds anything of what came."""
+
+    def __repr__(self) -> str:
+        """Without the token."""
+        return f"Authorization({self.scheme!r})"
 
 
 def read_authorization(headers: Headers) -> Authorization | None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import http
 import time
-from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hms_svc.local.http.fields import Unwritable, encode_lines
 
@@ -20,8 +19,7 @@ _PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
 _NO_CONTENT, _NOT_MODIFIED = 204, 304
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseHead:
+class ResponseHead(NamedTuple):
     """How an answer goes out."""
 
     content: bytes
