@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "hms_svc"
-LAYERS = {"core": 0, "local": 1, "settings": 0, "wiring": 2, "serve": 3, "cli": 4}
+LAYERS = {"core": 0, "aws": 1, "local": 1, "settings": 0, "wiring": 2, "serve": 3, "cli": 4}
 NOT_IN_THE_CORE = {
     "asyncio", "boto3", "botocore", "concurrent", "http", "httptools", "os", "random", "requests", "secrets", "select",
     "selectors", "signal", "socket", "ssl", "subprocess", "tempfile", "threading", "time", "uuid", "uvloop",
