@@ -9,6 +9,7 @@ import pytest
 from fakes_credentials import AGENCY, IssuerServer, KeySet, ec_jwk, ec_key
 from worlds import CountingRandomness, OwnedClock
 
+from hms_svc.aws.issuer_keys import FetchedKeys
 from hms_svc.core.ports import KeySource, StoreUnavailable
 from hms_svc.local.demo_credentials import DemoIssuer, WithDemoIssuer
 from hms_svc.local.issuer_keys import HttpKeySource
@@ -58,19 +59,27 @@ class OverHttp:
         self._server.answers = dict.fromkeys(("/jwks", "/.well-known/openid-configuration"), (500, b""))
 
 
+class InLambda(OverHttp):
+    def __init__(self, server: IssuerServer) -> None:
+        super().__init__(server, discovery=True)
+        self.source = FetchedKeys(OwnedClock())
+
+
 class BesideTheDemoIssuer(OverHttp):
     def __init__(self, server: IssuerServer, folder: Path) -> None:
         super().__init__(server, discovery=False)
         self.source = WithDemoIssuer(self.source, DemoIssuer(folder, CountingRandomness()))
 
 
-@pytest.fixture(params=["memory", "http", "http-discovery", "beside-the-demo-issuer"])
+@pytest.fixture(params=["memory", "http", "http-discovery", "beside-the-demo-issuer", "lambda"])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     with IssuerServer(OLD) as server:
         if request.param == "memory":
             yield InMemory()
         elif request.param == "beside-the-demo-issuer":
             yield BesideTheDemoIssuer(server, tmp_path)
+        elif request.param == "lambda":
+            yield InLambda(server)
         else:
             yield OverHttp(server, discovery=request.param == "http-discovery")
 

@@ -8,6 +8,7 @@ import pytest
 from doors import Inline
 from worlds import run
 
+from hms_svc.aws.policy_runner import LambdaPolicyRunner
 from hms_svc.local.policy_runner import ThreadPolicyRunner
 
 if TYPE_CHECKING:
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
     from hms_svc.core.ports import PolicyRunner
 
 
-@pytest.fixture(params=["inline", "threads"])
+@pytest.fixture(params=["inline", "lambda", "threads"])
 def runner(request: pytest.FixtureRequest) -> Iterator[PolicyRunner]:
     if request.param == "inline":
         yield Inline()
+        return
+    if request.param == "lambda":
+        yield LambdaPolicyRunner()
         return
     threads = ThreadPolicyRunner()
     yield threads

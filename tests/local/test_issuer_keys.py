@@ -9,9 +9,10 @@ from fakes_credentials import IssuerServer, KeyBook, ec_jwk, ec_key, route, toke
 from worlds import OwnedClock, request
 
 from hms_svc.core.authenticate import Authenticator
+from hms_svc.core.credentials.kept_keys import MAX_ISSUERS
 from hms_svc.core.errors import BadCredentials
 from hms_svc.core.ports import StoreUnavailable
-from hms_svc.local.issuer_keys import MAX_ISSUERS, HttpKeySource
+from hms_svc.local.issuer_keys import HttpKeySource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
