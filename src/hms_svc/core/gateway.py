@@ -25,6 +25,8 @@ from hms_svc.core.ports import Clock, Randomness, StoreUnavailable
 from hms_svc.core.recorded import recorded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hms_svc.core.audit import AuditLog
     from hms_svc.core.authenticate import Authenticator
     from hms_svc.core.forward import Forwarder
@@ -66,6 +68,8 @@ class Gateway:
         self._randomness = randomness
         self.own = own or HealthOnly()
         """Who answers below ``/_hms/``."""
+        self.observe: Callable[[Entry, int], None] | None = None
+        """Told of each request whose record is closed, and when it ended by the monotonic clock: for metrics."""
         self.table = table or RouteTable()
         """The routes in force. Assigning another table is the whole of a reload: a request uses one from end to end."""
 
@@ -155,7 +159,10 @@ class Gateway:
         return recorded(finished, entry, self._close)
 
     def _close(self, entry: Entry) -> None:
-        self._audit.close(entry, ended_ns=self._clock.monotonic_ns())
+        ended_ns = self._clock.monotonic_ns()
+        self._audit.close(entry, ended_ns=ended_ns)
+        if self.observe is not None:
+            self.observe(entry, ended_ns)
 
 
 def _refused(refusal: Refusal, entry: Entry) -> Response:
