@@ -4,22 +4,28 @@ PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8080
 BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.ready
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-$(READY): pyproject.toml
+$(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "hms-svc needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "Python cannot make a virtual environment; on Debian: apt install python3-venv"; exit 1; }
 	@echo "Setting up $(VENV) (the first time only)"
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install --quiet --editable . --group dev
-	@touch $(READY)
+	@$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(READY): $(INSTALLED)
+	@echo "Adding what the tests and checks need (the first time only)"
+	@$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
 
 setup: $(READY)  ## Create the environment with everything the other commands need
 
-run: $(READY)  ## Start the gateway with demo services on port 8080 and print curl lines to try
+run: $(INSTALLED)  ## Start the gateway with demo services on port 8080 and print curl lines to try
 	@HMS_SVC_TOKEN=$${HMS_SVC_TOKEN:-demo-sandbox-token} $(BIN)/hms-svc start --demo --routes routes.yml --port $(PORT)
 
 test: $(READY)  ## Run the tests and report the coverage of branches

@@ -14,7 +14,7 @@ from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import AmazonCloudWatchEMFProvider
 
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TextIO
 
     from hms_svc.core.entry import Entry
 
@@ -29,14 +29,13 @@ _CLIENT_ERROR, _SERVER_ERROR = 400, 500
 class Telemetry:
     """Logs and metrics of one environment. Metrics are collected during an invocation and written by `flush`."""
 
-    def __init__(self, level: str = "INFO") -> None:
-        """``level`` is the least important level of log lines that are written."""
+    def __init__(self, level: str = "INFO", log: TextIO | None = None) -> None:
+        """``level`` is that of the least important lines written to ``log``, which is the standard output for None."""
         self._lines = LambdaPowertoolsFormatter(service=SERVICE)
-        handler = logging.StreamHandler(sys.stdout)
+        handler = logging.StreamHandler(log or sys.stdout)
         handler.setFormatter(self._lines)
-        for name in ("hms_svc", "py.warnings"):
-            log = logging.getLogger(name)
-            log.handlers, log.propagate = [handler], False
+        for logger in (_log, logging.getLogger("py.warnings")):
+            logger.handlers, logger.propagate = [handler], False
         _log.setLevel(level)
         logging.captureWarnings(capture=True)
         self._counts: dict[tuple[str, str], float] = {}
