@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hms_svc import __version__
-from hms_svc.cli import check, explain, jobs, keys, reload, routes, start, token
+from hms_svc.cli import check, explain, history, jobs, keys, reload, routes, start, token
 
 app = typer.Typer(
     name="hms-svc",
@@ -21,6 +21,8 @@ app = typer.Typer(
 )
 app.command("start")(start.start)
 app.command("reload")(reload.reload)
+app.command("history")(history.history)
+app.command("rollback")(history.rollback)
 app.command("check")(check.check)
 app.command("diff")(check.diff)
 app.command("routes")(routes.routes)
