@@ -30,11 +30,16 @@ class MemorySink:
     def __init__(self) -> None:
         self.lines: list[bytes] = []
         self.refuses: Exception | None = None
+        self.unsettled: Exception | None = None
 
     def append(self, line: bytes) -> None:
         if self.refuses:
             raise self.refuses
         self.lines.append(line)
+
+    def settle(self) -> None:
+        if self.unsettled:
+            raise self.unsettled
 
     def close(self) -> None:
         self.refuses = StoreUnavailable("closed")

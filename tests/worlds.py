@@ -116,6 +116,9 @@ class MemorySink:
             raise StoreUnavailable("the sink is down")
         self.lines.append(line)
 
+    def settle(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

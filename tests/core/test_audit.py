@@ -58,6 +58,25 @@ def test_a_record_that_must_be_taken_and_is_not_is_told() -> None:
     assert log.lost == 1
 
 
+def test_a_required_record_that_is_taken_but_not_where_it_belongs_is_told_and_stays_in_the_chain() -> None:
+    sink = MemorySink()
+    log = a_log(sink)
+    sink.unsettled = StoreUnavailable("the stream is down")
+    with pytest.raises(StoreUnavailable, match="the stream is down"):
+        log.begin(a_served_entry())
+    log.close(a_served_entry(status=503), ended_ns=2_000_000)
+    assert verify(sink.lines, after=NEW, until=log.head).good == 2
+    assert log.lost == 0
+
+
+def test_only_what_is_required_waits_for_the_sink() -> None:
+    sink = MemorySink()
+    sink.unsettled = StoreUnavailable("the stream is down")
+    log = a_log(sink)
+    log.close(a_served_entry(), ended_ns=2_000_000)
+    assert (log.lost, len(sink.lines)) == (0, 1)
+
+
 def test_without_a_sink_nothing_that_must_be_recorded_goes_on() -> None:
     log = a_log()
     with pytest.raises(StoreUnavailable, match="no audit sink is configured"):

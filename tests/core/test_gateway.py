@@ -237,6 +237,25 @@ def test_without_a_stored_job_there_is_no_202() -> None:
     assert "Retry-After" in response.headers
 
 
+CHOICE = Forward((Target("http", "claims-svc", 9001),), if_async=Enqueue("sqs:jobs", status_url="/jobs/{id}"))
+
+
+def test_who_prefers_not_to_wait_gets_a_job() -> None:
+    door = Door(route(action=CHOICE))
+    response = door.ask(request("POST", "/public/faq", headers=[("Host", "x"), ("Prefer", "respond-async")]))
+    (job,) = door.jobs.jobs
+    assert (response.status, response.headers["Preference-Applied"]) == (202, "respond-async")
+    assert door.records[0]["unmapped"]["hms"]["job_id"] == job.id
+    assert door.upstream.seen == []
+
+
+def test_who_does_not_gets_the_services_answer() -> None:
+    door = Door(route(action=CHOICE))
+    response = door.ask(request("POST", "/public/faq", headers=[("Host", "x"), ("Prefer", "wait=10")]))
+    assert (response.status, len(door.upstream.seen), door.jobs.jobs) == (200, 1, [])
+    assert "Preference-Applied" not in response.headers
+
+
 def test_what_needs_its_record_is_not_forwarded_without() -> None:
     door = Door(route(audit="required"))
     door.sink.down = True

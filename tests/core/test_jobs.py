@@ -8,14 +8,18 @@ from typing import Any
 import pytest
 from worlds import CountingRandomness, OwnedClock, drive, request
 
+from hms_svc.core.arrive import Arrival
 from hms_svc.core.errors import Unavailable
-from hms_svc.core.jobs import Enqueuer
-from hms_svc.core.model import NOBODY, Caller, Enqueue, Forward, Response, Route
+from hms_svc.core.forward import Admitted
+from hms_svc.core.jobs import Enqueuer, prefers_async
+from hms_svc.core.model import NOBODY, Caller, Enqueue, HeaderEdits, Headers, Request, Response, Route
 from hms_svc.core.ports import Job, StoreUnavailable
 
 ALICE = Caller("alice", "oauth", credential_id="jti-1", scopes=frozenset({"b", "a"}), token_key="secret-hash")
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-ROUTE = Route(name="claims", path="/claims/*", action=Enqueue("sqs:claims", "/jobs/{id}/state"), auth=("oauth",))
+QUEUE = Enqueue("sqs:claims", "/jobs/{id}/state")
+ROUTE = Route(name="claims", path="/claims/*", action=QUEUE, auth=("oauth",))
+PLAIN = [("Host", "api.agency.example"), ("Content-Type", "text/plain")]
 
 
 @dataclass
@@ -31,24 +35,30 @@ class Listed:
         self.jobs.append(job)
 
 
-def enqueue(queue: Listed, route: Route = ROUTE, **more: Any) -> tuple[Response, str]:
-    given: dict[str, Any] = {
-        "request": request("POST", "/claims/1", query="a=1", headers=[("Content-Type", "text/plain")]),
-        "route": route,
-        "caller": ALICE,
-        "path": "/claims/1",
-        "body": b"do it",
-        "traceparent": TRACE,
-        "request_id": "request-1",
-    }
-    result: tuple[Response, str] = drive(Enqueuer(queue, OwnedClock(), CountingRandomness()).enqueue(**(given | more)))
+def admitted(
+    asked: Request | None = None, *, route: Route = ROUTE, caller: Caller = ALICE, body: bytes = b"do it"
+) -> Admitted:
+    asked = asked or request("POST", "/claims/1", query="a=1", headers=PLAIN)
+    host = asked.headers.get("host", "")
+    arrival = Arrival(asked, "request-1", "192.0.2.7", "https", host, "/claims/1", TRACE, trusted=False)
+    return Admitted(arrival, route, caller, body)
+
+
+def enqueue(queue: Listed, what: Admitted | None = None, action: Enqueue = QUEUE) -> tuple[Response, str]:
+    enqueuer = Enqueuer(queue, OwnedClock(), CountingRandomness())
+    result: tuple[Response, str] = drive(enqueuer.enqueue(what or admitted(), action))
     return result
 
 
-def message(**more: Any) -> dict[str, Any]:
+def message(*arguments: Any, **more: Any) -> dict[str, Any]:
     queue = Listed()
-    enqueue(queue, **more)
+    enqueue(queue, admitted(*arguments, **more))
     return dict(queue.jobs[0].message)
+
+
+def headers_of(event: dict[str, Any]) -> list[list[str]]:
+    read: list[list[str]] = json.loads(event["hmsheaders"])
+    return read
 
 
 def test_a_job_is_a_cloud_event_that_says_who_asked_for_what_and_when() -> None:
@@ -70,6 +80,9 @@ def test_a_job_is_a_cloud_event_that_says_who_asked_for_what_and_when() -> None:
         "hmsmethod": "POST",
         "hmspath": "/claims/1",
         "hmsquery": "a=1",
+        "hmsheaders": '[["Content-Type","text/plain"],'
+        '["Forwarded","for=192.0.2.7;host=\\"api.agency.example\\";proto=https"],["X-Forwarded-For","192.0.2.7"],'
+        '["X-Forwarded-Proto","https"],["X-Forwarded-Host","api.agency.example"]]',
         "hmscaller": "alice",
         "hmsauth": "oauth",
         "hmsscopes": "a b",
@@ -87,19 +100,45 @@ def test_the_caller_is_told_the_job_and_where_to_ask_for_it() -> None:
 
 
 def test_without_a_status_url_there_is_no_location() -> None:
-    route = Route(name="r", path="/", action=Enqueue("q"), auth=())
-    assert "Location" not in enqueue(Listed(), route)[0].headers
+    assert "Location" not in enqueue(Listed(), action=Enqueue("q"))[0].headers
+
+
+SECRETS = [
+    ("Authorization", "Bearer hunter2"),
+    ("Cookie", "s=hunter2"),
+    ("X-API-Key", "hunter2"),
+    ("X-Session", "hunter2"),
+    ("Proxy-Authorization", "hunter2"),
+    ("X_Access_Token", "hunter2"),
+    ("X-Amzn-Mtls-Clientcert", "hunter2"),
+]
 
 
 def test_no_credential_goes_along() -> None:
-    lines = [("Authorization", "Bearer hunter2"), ("Cookie", "s=hunter2"), ("X-API-Key", "hunter2")]
-    text = json.dumps(message(request=request("POST", "/", headers=lines)))
+    text = json.dumps(message(request("POST", "/", headers=SECRETS)))
     assert "hunter2" not in text
     assert "secret-hash" not in text
 
 
+def test_nor_one_that_the_route_would_have_set_for_the_service() -> None:
+    edits = HeaderEdits(set=(("X-Backend-Secret", "hunter2"), ("X-Tenant", "acme")))
+    event = message(route=Route(name="r", path="/", action=QUEUE, auth=(), request_headers=edits))
+    assert "hunter2" not in json.dumps(event)
+    assert ["X-Tenant", "acme"] in headers_of(event)
+
+
+def test_header_lines_go_along_as_a_service_would_have_seen_them() -> None:
+    lines = [("Accept", "text/csv"), ("X-HMS-Caller", "mallory"), ("Connection", "X-One-Hop"), ("X-One-Hop", "1")]
+    sent = headers_of(message(request("POST", "/", headers=[*lines, ("accept", "text/plain"), ("X-Caf\xe9", "\xfc")])))
+    assert [line for line in sent if "orwarded" not in line[0]] == [
+        ["Accept", "text/csv"],
+        ["accept", "text/plain"],
+        ["X-Caf\xe9", "\xfc"],
+    ]
+
+
 def test_what_is_empty_is_left_out_and_the_body_never() -> None:
-    event = message(caller=NOBODY, body=b"", request=request("POST", "/"))
+    event = message(request("POST", "/"), caller=NOBODY, body=b"")
     assert {"hmscaller", "hmsscopes", "hmsquery", "hmscontentencoding"} & event.keys() == set()
     assert (event["data_base64"], event["datacontenttype"], event["hmsauth"]) == (
         "",
@@ -109,7 +148,7 @@ def test_what_is_empty_is_left_out_and_the_body_never() -> None:
 
 
 def test_a_compressed_body_says_how() -> None:
-    event = message(request=request("POST", "/", headers=[("Content-Encoding", "gzip")]))
+    event = message(request("POST", "/", headers=[("Content-Encoding", "gzip")]))
     assert event["hmscontentencoding"] == "gzip"
 
 
@@ -134,6 +173,34 @@ def test_without_a_stored_job_there_is_no_202() -> None:
     assert "disk" not in refusal.value.detail
 
 
-def test_a_route_that_does_not_enqueue_is_a_bug() -> None:
-    with pytest.raises(TypeError, match="Forward"):
-        enqueue(Listed(), Route(name="r", path="/", action=Forward(()), auth=()))
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("respond-async", True),
+        ("Respond-Async", True),
+        ("wait=10, respond-async", True),
+        ("respond-async; later=yes", True),
+        ('respond-async=""', True),
+        (" handling=lenient ,, respond-async\t", True),
+        ("return=minimal", False),
+        ("respond-asynchronously", False),
+        ('note="a, respond-async, b"', False),
+        ('note="a \\", respond-async, b"', False),
+        ('note="never closed, respond-async', True),
+        ("x" * 1_000 + ", respond-async", False),
+        ("", False),
+    ],
+)
+def test_a_caller_may_prefer_not_to_wait(value: str, expected: bool) -> None:  # noqa: FBT001  (a column of the table)
+    assert prefers_async(Headers([("Prefer", value)])) is expected
+
+
+def test_preferences_may_stand_in_several_lines() -> None:
+    assert prefers_async(Headers([("Prefer", "wait=10"), ("prefer", "respond-async")]))
+    assert not prefers_async(Headers())
+
+
+def test_a_preference_that_is_met_is_confirmed() -> None:
+    preferring = request("POST", "/", headers=[("Prefer", "respond-async")])
+    assert enqueue(Listed(), admitted(preferring))[0].headers["Preference-Applied"] == "respond-async"
+    assert "Preference-Applied" not in enqueue(Listed())[0].headers

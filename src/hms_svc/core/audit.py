@@ -43,7 +43,8 @@ class AuditLog:
     def begin(self, entry: Entry) -> None:
         """Write that a request is about to be forwarded, its outcome unknown: for routes with ``audit: required``.
 
-        Raises `StoreUnavailable` when a sink did not take the record, or when there is no sink.
+        Raises `StoreUnavailable` when a sink did not take the record or cannot say that it is where it belongs, or
+        when there is no sink. A record that was taken and is not where it belongs is a link of the chain and not lost.
         """
         if not self._sinks:
             raise StoreUnavailable("no audit sink is configured")
@@ -51,6 +52,8 @@ class AuditLog:
         if failure is not None:
             self.lost += 1
             raise StoreUnavailable(f"an audit sink did not take the record: {failure}") from failure
+        for sink in self._sinks:
+            sink.settle()
 
     def close(self, entry: Entry, *, ended_ns: int) -> None:
         """Write the record of a request that has ended, at ``ended_ns`` by the monotonic clock. Never raises."""

@@ -17,8 +17,9 @@ from hms_svc.core.authorise import authorise
 from hms_svc.core.entry import Entry
 from hms_svc.core.errors import InternalError, MethodNotAllowed, Refusal, Unavailable
 from hms_svc.core.forward import Admitted
+from hms_svc.core.jobs import prefers_async
 from hms_svc.core.match import Match, RouteTable, parse_query
-from hms_svc.core.model import Enqueue, Headers, Redirect, Request, Response
+from hms_svc.core.model import Forward, Headers, Redirect, Request, Response
 from hms_svc.core.own import HealthOnly, OwnPaths, is_own
 from hms_svc.core.policy import PolicyRequest
 from hms_svc.core.ports import Clock, Randomness, StoreUnavailable
@@ -73,8 +74,11 @@ class Gateway:
         self.table = table or RouteTable()
         """The routes in force. Assigning another table is the whole of a reload: a request uses one from end to end."""
 
-    async def handle(self, request: Request) -> Response:
+    async def handle(self, request: Request, carry: Callable[[Response], Response] | None = None) -> Response:
         """The answer to ``request``. Never raises, but for the cancellation of a request whose caller has gone.
+
+        ``carry`` is of a door that cannot pass on every answer: it returns the answer as it will go out, or raises the
+        `Refusal` that goes instead, and the record tells of that one.
 
         Who gets a stream as the answer's body reads it to the end or closes it: that closes the audit record.
         """
@@ -91,7 +95,7 @@ class Gateway:
             entry.incomplete, entry.cause = True, "the caller left before the answer"
             self._close(entry)
             raise
-        return self._leave(response, entry, tuple(extra))
+        return self._leave(response, entry, tuple(extra), carry)
 
     async def refuse(self, request: Request, refusal: Refusal) -> Response:
         """The answer to what a door could not read as a request, recorded like any other."""
@@ -133,9 +137,12 @@ class Gateway:
         if isinstance(action, Redirect):
             return redirect(arrival, route, action)
         admitted = Admitted(arrival, route, caller, body)
-        if isinstance(action, Enqueue):
-            return await _enqueue(steps.enqueuer, admitted, entry)
-        return await steps.forwarder.forward(admitted, action, entry)
+        if isinstance(action, Forward):
+            if action.if_async is None or not prefers_async(request.headers):
+                return await steps.forwarder.forward(admitted, action, entry)
+            action = action.if_async
+        response, entry.job_id = await steps.enqueuer.enqueue(admitted, action)
+        return response
 
     def _open(self, request: Request, table: RouteTable) -> Entry:
         trusted = is_proxy(request.peer_ip, table.config.trusted_proxies)
@@ -154,8 +161,15 @@ class Gateway:
         except StoreUnavailable as error:
             raise Unavailable(cause=f"the audit record was not accepted: {error}") from error
 
-    def _leave(self, response: Response, entry: Entry, extra: Lines) -> Response:
+    def _leave(
+        self, response: Response, entry: Entry, extra: Lines, carry: Callable[[Response], Response] | None = None
+    ) -> Response:
         finished = finish(response, entry.request_id, route=entry.route, request=entry.request, extra=extra)
+        if carry is not None:
+            try:
+                finished = carry(finished)
+            except Refusal as refusal:
+                return self._leave(_refused(refusal, entry), entry, extra)
         return recorded(finished, entry, self._close)
 
     def _close(self, entry: Entry) -> None:
@@ -177,20 +191,6 @@ async def _read_body(request: Request, limit: int, entry: Entry) -> bytes:
     if body:
         entry.request_sha256 = hashlib.sha256(body).hexdigest()
     return body
-
-
-async def _enqueue(enqueuer: Enqueuer, admitted: Admitted, entry: Entry) -> Response:
-    arrival = admitted.arrival
-    response, entry.job_id = await enqueuer.enqueue(
-        request=arrival.request,
-        route=admitted.route,
-        caller=admitted.caller,
-        path=arrival.path,
-        body=admitted.body,
-        traceparent=arrival.traceparent,
-        request_id=arrival.request_id,
-    )
-    return response
 
 
 def _shown_to_policies(arrival: Arrival, match: Match, caller: Caller, body: bytes) -> PolicyRequest:

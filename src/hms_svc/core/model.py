@@ -235,6 +235,8 @@ class Forward:
     retries: int = 0
     rewrite_host: str | None = None
     """The ``Host`` the service sees: None the target's own, else this name; ``{host}`` keeps the caller's."""
+    if_async: Enqueue | None = None
+    """What is done instead for a caller who prefers it (``Prefer: respond-async``); None: nothing else ever is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,13 @@ class AuditSink(Protocol):
         """
         ...
 
+    def settle(self) -> None:
+        """Bring the record that was appended last to where it outlives the gateway, before this returns.
+
+        Raises `StoreUnavailable` when it is not there; the sink keeps it all the same, in another place.
+        """
+        ...
+
     def close(self) -> None:
         """Bring what was taken to where it belongs and let go of files and threads. Safe to call twice."""
         ...

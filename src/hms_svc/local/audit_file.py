@@ -84,6 +84,9 @@ class AuditFile:
         except OSError as error:
             raise self._refused("cannot be written", error) from error
 
+    def settle(self) -> None:
+        """Nothing: what was appended is in the file."""
+
     def _rotate(self, file: LineFile) -> None:
         """Give the full file its number, and bring it to disk without holding up whoever appends.
 

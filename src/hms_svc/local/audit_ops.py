@@ -112,6 +112,9 @@ class OpsSink:
             raise StoreUnavailable("the observability sink is closed")
         self._spool.append(line)
 
+    def settle(self) -> None:
+        """Nothing: what was appended is in the spool, and is delivered from there."""
+
     def _deliver(self) -> None:
         pause = 0.0
         stopping = False

@@ -265,6 +265,11 @@ def test_a_job_goes_to_a_queue() -> None:
     )
 
 
+def test_a_job_may_be_the_callers_choice() -> None:
+    action = with_action("forward_to: http://x, enqueue_to: {queue: 'sqs:jobs', when: prefer}, timeout: 3s").action
+    assert action == Forward((Target("http", "x", 80),), timeout_s=3.0, if_async=Enqueue("sqs:jobs"))
+
+
 def test_conditions_have_one_value_or_several() -> None:
     read = route('headers: {X-A: "1", B: [x, y]}, query: {v: ["2"]}')
     assert read.headers == (Condition("B", frozenset({"x", "y"})), Condition("X-A", frozenset({"1"})))

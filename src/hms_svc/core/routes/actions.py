@@ -1,4 +1,7 @@
-"""What a route does with a request it admits: ``forward_to``, ``redirect`` or ``enqueue_to``."""
+"""What a route does with a request it admits: ``forward_to``, ``redirect`` or ``enqueue_to``.
+
+A route has one of them; only ``enqueue_to`` with ``when: prefer`` stands beside a ``forward_to``.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
 ACTIONS = ("forward_to", "redirect", "enqueue_to")
 ONLY_WITH_FORWARD = ("timeout", "retries", "rewrite_host")
+ALWAYS, PREFER = "always", "prefer"
+"""When ``enqueue_to`` applies: to each request, or to one that says ``Prefer: respond-async``."""
 MAX_PORT = 65_535
 MAX_URL = 1_000
 """Characters."""
@@ -33,10 +38,15 @@ def action(route: Fields) -> Forward | Redirect | Enqueue:
     given = [key for key in ACTIONS if key in route]
     if not given:
         return _forward(route)
+    is_choice = "enqueue_to" in given and _is_choice(route.at("enqueue_to"))
+    if is_choice and "forward_to" in given:
+        given.remove("enqueue_to")
+    elif is_choice and given == ["enqueue_to"]:
+        route.at("enqueue_to").below("when").report("the request of who does not prefer a job needs a forward_to")
     for extra in given[1:]:
         route.at(extra).report(f"{given[0]} is there too; a route has exactly one of {', '.join(ACTIONS)}")
     if given[0] == "forward_to":
-        return _forward(route)
+        return _forward(route, route.get("enqueue_to", _enqueue, None) if is_choice else None)
     for key in ONLY_WITH_FORWARD:
         if key in route:
             route.at(key).report(f"has no effect on {given[0]}; it belongs to forward_to")
@@ -45,7 +55,12 @@ def action(route: Fields) -> Forward | Redirect | Enqueue:
     return route.get("enqueue_to", _enqueue, _NOWHERE)
 
 
-def _forward(route: Fields) -> Forward:
+def _is_choice(enqueue_to: Place) -> bool:
+    """Whether the caller chooses between a job and an answer, so that ``forward_to`` stands beside."""
+    return enqueue_to.has("when") and not enqueue_to.below("when").holds(ALWAYS)
+
+
+def _forward(route: Fields, if_async: Enqueue | None = None) -> Forward:
     missing = "a route has exactly one of " + ", ".join(ACTIONS)
     timeout = duration(0.001, 900, ("ms", "s", "m"), "a duration such as 500ms, 30s or 2m, up to 15m")
     return Forward(
@@ -53,6 +68,7 @@ def _forward(route: Fields) -> Forward:
         timeout_s=route.get("timeout", timeout, 30.0),
         retries=route.get("retries", lambda place: place.integer(0, 10), 0),
         rewrite_host=route.get("rewrite_host", _rewrite_host, None),
+        if_async=if_async,
     )
 
 
@@ -140,7 +156,8 @@ def _redirect_host(place: Place) -> str:
 def _enqueue(place: Place) -> Enqueue:
     if not place.is_mapping():
         return Enqueue(_queue(place))
-    fields = place.fields(("queue", "status_url"), "enqueue_to")
+    fields = place.fields(("queue", "status_url", "when"), "enqueue_to")
+    fields.get("when", lambda at: at.one_of((ALWAYS, PREFER)), ALWAYS)
     return Enqueue(
         fields.need("queue", _queue, "", "name it as sqs:URL, sqlite:NAME or file:PATH"),
         fields.get("status_url", _status_url, None),
