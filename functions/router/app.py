@@ -1,4 +1,4 @@
-"""The catch-all function: a router, built once an environment from its environment variables, called with each event."""
+"""The catch-all function: a router, built once an environment from its variables, called with each event."""
 
 import os
 

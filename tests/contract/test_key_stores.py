@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+from aws.tables import boto3_client, new_table, tables
 from fakes_credentials import KeyBook
 from worlds import OwnedClock, drive
 
+from hms_svc.aws.cached_keys import CachedKeys
+from hms_svc.aws.dynamodb_keys import DynamoDbKeys
 from hms_svc.core.ports import ApiKey, KeyStore, StoreUnavailable
 from hms_svc.local.key_file import KeyFile
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+__all__ = ["tables"]
 ONE = ApiKey("key-1", "team", "1" * 64, "batch", frozenset({"a", "b"}), 5, 900, None)
 EXPIRED = ApiKey("key-2", "team", "2" * 64, expires_s=1)
 REVOKED = ApiKey("key-3", "téam", "3" * 64, revoked_s=1)
@@ -54,9 +58,44 @@ class InAFile:
         self._clock.advance(1)
 
 
-@pytest.fixture(params=["memory", "file"])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
-    return InMemory() if request.param == "memory" else InAFile(tmp_path)
+class InDynamoDb:
+    def __init__(self) -> None:
+        self._table = new_table("keys", "sha256")
+        self.store: KeyStore = DynamoDbKeys(self._table, boto3_client)
+
+    def add(self, key: ApiKey) -> None:
+        DynamoDbKeys(self._table, boto3_client).add(key)
+
+    def stop(self) -> None:
+        boto3_client().delete_table(TableName=self._table)
+
+
+class InDynamoDbCached(InDynamoDb):
+    def __init__(self) -> None:
+        super().__init__()
+        self._clock = OwnedClock()
+        self.store = CachedKeys(self.store, self._clock, ttl_s=60)
+
+    def add(self, key: ApiKey) -> None:
+        super().add(key)
+        self._clock.advance(60)
+
+    def stop(self) -> None:
+        super().stop()
+        self._clock.advance(60)
+
+
+@pytest.fixture(params=["memory", "file", "dynamodb", "dynamodb-cached"])
+def world(request: pytest.FixtureRequest, tmp_path: Path, tables: None) -> World:
+    match request.param:
+        case "memory":
+            return InMemory()
+        case "file":
+            return InAFile(tmp_path)
+        case "dynamodb":
+            return InDynamoDb()
+        case _:
+            return InDynamoDbCached()
 
 
 def find(world: World, sha256: str) -> ApiKey | None:

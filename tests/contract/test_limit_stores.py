@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 import vectors
+from aws.tables import boto3_client, new_table, tables
 from worlds import OwnedClock, run
 
+from hms_svc.aws.dynamodb_limits import DynamoDbLimits
 from hms_svc.core.model import Limit
 from hms_svc.core.ports import Decision
 from hms_svc.local.limits import MemoryLimits
@@ -17,11 +19,17 @@ if TYPE_CHECKING:
 
     from hms_svc.core.ports import LimitStore
 
-STORES: dict[str, Callable[[OwnedClock], LimitStore]] = {"memory": MemoryLimits}
+
+def in_dynamodb(clock: OwnedClock) -> LimitStore:
+    return DynamoDbLimits(new_table("limits", "key"), boto3_client, clock)
+
+
+STORES: dict[str, Callable[[OwnedClock], LimitStore]] = {"memory": MemoryLimits, "dynamodb": in_dynamodb}
+__all__ = ["tables"]
 S = 1_000_000_000
 LIMIT = Limit(30, 60, 30)
 
-pytestmark = pytest.mark.parametrize("make", STORES.values(), ids=STORES.keys())
+pytestmark = [pytest.mark.parametrize("make", STORES.values(), ids=STORES.keys()), pytest.mark.usefixtures("tables")]
 Make: TypeAlias = "Callable[[OwnedClock], LimitStore]"
 
 

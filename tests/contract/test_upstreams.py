@@ -1,12 +1,14 @@
-"""What every Upstream does: the tests' own, and the HTTP client against a real server."""
+"""What every Upstream does: the tests' own, and the laptop's and the Lambda router's clients against a real server."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from worlds import RecordingUpstream, content, run
+from worlds import RecordingUpstream, content, drive, run
 
+from hms_svc.aws.upstream import RequestsUpstream
 from hms_svc.core.model import Headers, Request, Response, Target
 from hms_svc.core.ports import UpstreamRequest, UpstreamResponse, UpstreamUnreachable
 from hms_svc.local.http.server import Server
@@ -29,9 +31,23 @@ class Echo:
         raise AssertionError((request, refusal))
 
 
+class OnAThread:
+    """The Lambda router's client blocks, so beside a server on this loop it needs a thread."""
+
+    def __init__(self) -> None:
+        self._upstream = RequestsUpstream()
+
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+        answer: UpstreamResponse = await asyncio.to_thread(lambda: drive(self._upstream.send(request)))
+        return answer
+
+    async def close(self) -> None:
+        self._upstream.close()
+
+
 def asked(port: int) -> UpstreamRequest:
     lines = [("Host", "svc"), ("X-Thing", "caf\xe9"), ("Content-Length", "3")]
-    return UpstreamRequest(Target("http", "svc", port), "PUT", "/a%20b?x=1", Headers(lines), b"abc", 5.0)
+    return UpstreamRequest(Target("http", "127.0.0.1", port), "PUT", "/a%20b?x=1", Headers(lines), b"abc", 5.0)
 
 
 def own_answer(request: UpstreamRequest) -> UpstreamResponse:
@@ -39,13 +55,13 @@ def own_answer(request: UpstreamRequest) -> UpstreamResponse:
     return UpstreamResponse(418, Headers([("X-One", "1"), ("X-One", "2")]), said)
 
 
-@pytest.mark.parametrize("kind", ["own", "http"])
+@pytest.mark.parametrize("kind", ["own", "http", "requests"])
 def test_what_is_sent_arrives_and_what_is_answered_comes_back(kind: str) -> None:
     async def journey() -> tuple[int, list[str], bytes]:
         server = Server(Echo())
         _, port = await server.start("127.0.0.1", 0)
-        http = HttpUpstream(resolve={"svc": ("127.0.0.1", None)})
-        upstream: Upstream = http if kind == "http" else RecordingUpstream(own_answer)
+        http = OnAThread() if kind == "requests" else HttpUpstream()
+        upstream: Upstream = RecordingUpstream(own_answer) if kind == "own" else http
         answer = await upstream.send(asked(port))
         body = await content(Response(answer.status, answer.headers, answer.body))
         await http.close()
@@ -55,16 +71,16 @@ def test_what_is_sent_arrives_and_what_is_answered_comes_back(kind: str) -> None
     assert run(journey()) == (418, ["1", "2"], "PUT /a%20b?x=1 café abc".encode())
 
 
-@pytest.mark.parametrize("kind", ["own", "http"])
+@pytest.mark.parametrize("kind", ["own", "http", "requests"])
 def test_a_service_that_is_not_there_is_unreachable_and_has_seen_nothing(kind: str) -> None:
     def down(_: UpstreamRequest) -> UpstreamResponse:
         raise UpstreamUnreachable("refused", sent=False)
 
     async def journey() -> None:
-        http = HttpUpstream(resolve={"svc": ("127.0.0.1", 1)})
-        upstream: Upstream = http if kind == "http" else RecordingUpstream(down)
+        http = OnAThread() if kind == "requests" else HttpUpstream()
+        upstream: Upstream = RecordingUpstream(down) if kind == "own" else http
         try:
-            await upstream.send(asked(80))
+            await upstream.send(asked(1))
         finally:
             await http.close()
 

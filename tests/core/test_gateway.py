@@ -7,7 +7,7 @@ from doors import Door, problem
 from worlds import Pieces, content, drive, request, run
 
 from hms_svc import Policy, PolicyRequest, Verdict
-from hms_svc.core.errors import Malformed
+from hms_svc.core.errors import BadGateway, Malformed
 from hms_svc.core.model import (
     Enqueue,
     Forward,
@@ -329,3 +329,24 @@ def test_what_is_no_request_is_refused_and_recorded() -> None:
     response: Response = drive(door.gateway.refuse(request("", ""), Malformed("Not HTTP")))
     assert (response.status, problem(response)["detail"]) == (400, "Not HTTP")
     assert len(door.records) == 1
+
+
+def test_what_a_door_cannot_carry_is_refused_before_the_record_is_closed() -> None:
+    door = Door(route())
+    seen: list[Response] = []
+
+    def carry(response: Response) -> Response:
+        seen.append(response)
+        raise BadGateway("too large", cause="over 9 bytes")
+
+    response = drive(door.gateway.handle(request(path="/public/faq"), carry))
+    assert (seen[0].status, seen[0].body) == (200, b"ok")
+    assert problem(response)["detail"] == "too large"
+    assert [record["http_response"]["code"] for record in door.records] == [502]
+
+
+def test_a_door_may_make_an_answer_whole_on_its_way() -> None:
+    door = Door(route())
+    response = drive(door.gateway.handle(request(path="/public/faq"), lambda given: given._replace(body=b"whole")))
+    assert response.body == b"whole"
+    assert door.records[0]["http_response"]["body_length"] == 5

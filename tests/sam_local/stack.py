@@ -155,11 +155,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         variables = logs / "variables.json"
         variables.write_text(json.dumps({"Parameters": {**settings, **CREDENTIALS, **endpoints}}))
         hosts = [word for name in ("faq-svc", "claims-svc") for word in ("--add-host", f"{name}:{host}")]
-        command = (
+        start_api = (
             sam, "local", "start-api", "--port", "3055", "--env-vars", str(variables), "--skip-pull-image",
             "--warm-containers", "EAGER", *hosts,
         )  # fmt: skip
-        api = stopped.enter_context(process(*command, log=logs / "sam.log", **CREDENTIALS, SAM_CLI_TELEMETRY="0"))
+        api = stopped.enter_context(process(*start_api, log=logs / "sam.log", **CREDENTIALS, SAM_CLI_TELEMETRY="0"))
         until_it_answers(f"{made.url}/_hms/health", api, logs / "sam.log")
         yield made
 

@@ -1,0 +1,75 @@
+"""Which store stands behind each port of the router, as its settings say. Clients are made when they are first used."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hms_svc.aws.settings import RouterSettings
+    from hms_svc.core.ports import ApiKey, AuditSink, Clock, JobQueue, KeyStore, LimitStore
+
+    class FlushedSink(AuditSink, Protocol):
+        """A sink that may keep records until it is told to send them."""
+
+        def flush(self) -> None:
+            """Send what is kept. Never raises."""
+            ...
+
+
+def limit_store(settings: RouterSettings, clock: Clock, count: Callable[[str], None]) -> LimitStore:
+    """The table of rate limits; buckets of this environment alone where the settings ask for that."""
+    if settings.limits == "memory":
+        from hms_svc.local.limits import MemoryLimits
+
+        return MemoryLimits(clock)
+    from hms_svc.aws.dynamodb_client import router_client
+    from hms_svc.aws.dynamodb_limits import DynamoDbLimits
+
+    return DynamoDbLimits(settings.limits, router_client, clock, count=count)
+
+
+def key_store(settings: RouterSettings, clock: Clock) -> KeyStore:
+    """The table of API keys behind a short memory."""
+    if settings.keys is None:
+        return NoKeys()
+    from hms_svc.aws.cached_keys import CachedKeys
+    from hms_svc.aws.dynamodb_client import router_client
+    from hms_svc.aws.dynamodb_keys import DynamoDbKeys
+
+    return CachedKeys(DynamoDbKeys(settings.keys, router_client), clock, ttl_s=settings.keys_cache_s)
+
+
+def audit_sink(settings: RouterSettings, count: Callable[[str, int], None]) -> FlushedSink:
+    """The Firehose stream, or the function's log."""
+    if settings.audit == "log":
+        from hms_svc.aws.log_audit import LogAudit
+
+        return LogAudit(_print)
+    from hms_svc.aws.firehose_audit import FirehoseAudit, firehose_client
+    from hms_svc.aws.spill import Spill
+
+    sink = FirehoseAudit(settings.audit, firehose_client, spill=Spill(emit=_print, count=count), pause=time.sleep)
+    sink.connect()
+    return sink
+
+
+def job_queue(settings: RouterSettings) -> JobQueue:
+    """SQS, with a bucket for large bodies where there is one; without a default queue for what a route names itself."""
+    from hms_svc.aws.sqs_jobs import SqsJobs, s3_client, sqs_client
+
+    return SqsJobs(sqs=sqs_client, s3=s3_client, default_queue=settings.jobs, bucket=settings.jobs_bucket)
+
+
+class NoKeys:
+    """The `KeyStore` of a router that has no table of keys: it knows none."""
+
+    async def find(self, sha256: str) -> ApiKey | None:  # noqa: ARG002  (the port's signature)
+        """None."""
+        return None
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)  # noqa: T201  (the standard output is the function's log)

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from aws.cloud import CONTEXT, CREDENTIALS, Cloud, cloud, event
+from running import PROJECT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROUTES = """
+routes:
+- path: /moved
+  redirect: {host: elsewhere.example}
+  auth: none
+  rate_limit: 2/h
+- path: /keyed
+  redirect: {host: elsewhere.example}
+  auth: api_key
+- path: /reports
+  enqueue_to: sqs:jobs
+  auth: none
+- path: /checked
+  methods: [POST]
+  redirect: {host: elsewhere.example}
+  auth: none
+  policies: [{use: is_large_file.LargeFileBlocker, with: {max_bytes: 5}}]
+- path: /recorded
+  redirect: {host: elsewhere.example}
+  auth: none
+  audit: required
+- path: /gone
+  forward_to: http://127.0.0.1:9
+  auth: none
+"""
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.syspath_prepend(PROJECT / "layers" / "policies")  # as Lambda does with a layer's folder
+    loggers = [logging.getLogger(name) for name in ("hms_svc", "py.warnings")]
+    before = [(logger, logger.handlers, logger.propagate, logger.level) for logger in loggers]
+    with cloud() as made:
+        yield made
+    logging.captureWarnings(capture=False)
+    for logger, handlers, propagate, level in before:
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
+
+
+def status(answer: dict[str, Any]) -> int:
+    return int(answer["statusCode"])
+
+
+def test_every_call_is_answered_and_recorded(aws: Cloud) -> None:
+    aws.put_routes(ROUTES)
+    router = aws.router()
+    calls = [
+        event(path="/moved"),
+        event(path="/moved"),
+        event(path="/moved"),
+        event(path="/keyed"),
+        event(path="/keyed", X_API_Key="hms_nobodys"),
+        event(path="/nowhere"),
+        event("POST", "/checked", body="hello!"),
+        event("POST", "/checked", body="hello"),
+        event("POST", "/reports", body="a report"),
+        event(path="/recorded"),
+        event(path="/gone"),
+        event(path="/_hms/health"),
+    ]
+    assert [status(router(call, CONTEXT)) for call in calls] == [
+        302, 302, 429, 401, 401, 404, 403, 302, 202, 302, 502, 200,
+    ]  # fmt: skip
+    (job,) = aws.jobs()
+    assert job["specversion"] == "1.0"
+    records = aws.records()
+    closed = [record for record in records if not record["metadata"]["uid"].endswith(":opening")]
+    assert [record["api"]["response"]["code"] for record in closed] == [
+        302, 302, 429, 401, 401, 404, 403, 302, 202, 302, 502, 200,
+    ]  # fmt: skip
+    assert len(records) == len(closed) + 1
+    sequences = [int(record["attestation_list"][0]["uid"]) for record in records]
+    assert sequences == list(range(1, len(records) + 1))
+    assert "hms_nobodys" not in json.dumps(records)
+
+
+def test_an_api_key_of_the_table_opens_the_door(aws: Cloud) -> None:
+    import hashlib
+
+    aws.put_routes(ROUTES)
+    key = "hms_0123456789"
+    item = {"sha256": {"S": hashlib.sha256(key.encode()).hexdigest()}, "id": {"S": "key-1"}, "owner": {"S": "partner"}}
+    boto3.client("dynamodb").put_item(TableName="keys", Item=item | {"created_s": {"N": "1"}})
+    assert status(aws.router()(event(path="/keyed", X_API_Key=key), CONTEXT)) == 302
+
+
+def test_two_environments_have_chains_and_names_of_their_own(aws: Cloud) -> None:
+    aws.put_routes(ROUTES)
+    first, second = aws.router(), aws.router()
+    for router in (first, second):
+        router(event(path="/moved"), CONTEXT)
+    chains = {record["attestation_list"][0]["chain_uid"] for record in aws.records()}
+    assert len(chains) == 2
+
+
+def test_without_routes_every_call_is_503_and_it_recovers_by_itself(aws: Cloud) -> None:
+    router = aws.router()
+    answer = router(event(path="/moved"), CONTEXT)
+    assert status(answer) == 503
+    assert json.loads(answer["body"])["status"] == 503
+    aws.put_routes(ROUTES)
+    assert status(aws.router()(event(path="/moved"), CONTEXT)) == 302
+
+
+def test_calls_are_counted_by_route_and_outcome(aws: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    aws.put_routes(ROUTES)
+    aws.router()(event(path="/moved"), CONTEXT)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    metrics = [line for line in lines if "_aws" in line]
+    assert [line["outcome"] for line in metrics if "Requests" in line] == ["served"]
+    (counts,) = [line for line in metrics if "LimitStoreCalls" in line]
+    assert counts["LimitStoreCalls"] in ([1.0], [2.0])
+    assert "RoutesAgeSeconds" in counts
+
+
+def test_what_is_no_http_request_is_a_clear_error(aws: Cloud) -> None:
+    aws.put_routes(ROUTES)
+    with pytest.raises(Exception, match="HTTP"):
+        aws.router()({"Records": [{"eventSource": "aws:sqs", "body": "secret"}]}, CONTEXT)
