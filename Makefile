@@ -6,8 +6,6 @@ PORT ?= 8080
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.ready
-SAM ?= $(VENV)-sam/bin/sam
-LOCAL_ARCH ?= $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -42,18 +40,13 @@ check: $(READY)  ## Lint, formatting and types
 	@$(BIN)/mypy
 	@$(BIN)/mypy tests layers/policies
 
-sam-local: $(READY)  ## Run the built function and the walkthrough under `sam local`; needs Docker (and Java, npm for the tables)
-	@$(BIN)/python -m pip install --quiet --group sam-local
-	@test -x $(SAM) || { $(PYTHON) -m venv $(VENV)-sam && $(VENV)-sam/bin/python -m pip install --quiet aws-sam-cli; }
-	@$(if $(HMS_SVC_SAM_ENGINE),$(HMS_SVC_SAM_ENGINE),docker info >/dev/null)
-	@$(MAKE) --no-print-directory build ARCH=$(LOCAL_ARCH)
-	@HMS_SVC_SAM_LOCAL=1 HMS_SVC_SAM=$(abspath $(SAM)) $(BIN)/python -m pytest tests/sam_local $(ARGS)
-
 format: $(READY)  ## Put the code in form
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
 clean:  ## Remove the environment and everything generated
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov build dist
+	@rm -rf $(VENV) $(VENV)-sam $(VENV)-checkov .aws-sam .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov build dist
 
 .PHONY: help setup run test check format clean
+
+include infra.mk

@@ -71,11 +71,11 @@ class Cloud:
         ]
 
     def records(self) -> list[dict[str, Any]]:
-        """The audit records in the bucket, in the order of their arrival."""
+        """The audit records in the bucket, by their place in the chain: objects' names say only the second."""
         found = self._s3.list_objects_v2(Bucket="audit").get("Contents", [])
-        objects = sorted(found, key=lambda item: (item["LastModified"], item["Key"]))
-        bodies = [self._s3.get_object(Bucket="audit", Key=item["Key"])["Body"].read() for item in objects]
-        return [json.loads(line) for body in bodies for line in body.splitlines()]
+        bodies = [self._s3.get_object(Bucket="audit", Key=item["Key"])["Body"].read() for item in found]
+        records = [json.loads(line) for body in bodies for line in body.splitlines()]
+        return sorted(records, key=lambda record: int(record["attestation_list"][0]["uid"]))
 
     def router(self, **more: str) -> Router:
         """A new environment of the function."""

@@ -4,10 +4,13 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 from aws.cloud import CONTEXT, CREDENTIALS, Cloud, cloud, event
 from running import PROJECT
+
+from hms_svc.aws.dynamodb_keys import DynamoDbKeys, operator_client
+from hms_svc.core.credentials.api_keys import issue
+from hms_svc.local.system import SystemRandomness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,12 +95,9 @@ def test_every_call_is_answered_and_recorded(aws: Cloud) -> None:
 
 
 def test_an_api_key_of_the_table_opens_the_door(aws: Cloud) -> None:
-    import hashlib
-
     aws.put_routes(ROUTES)
-    key = "hms_0123456789"
-    item = {"sha256": {"S": hashlib.sha256(key.encode()).hexdigest()}, "id": {"S": "key-1"}, "owner": {"S": "partner"}}
-    boto3.client("dynamodb").put_item(TableName="keys", Item=item | {"created_s": {"N": "1"}})
+    key, kept = issue(SystemRandomness(), name="n", owner="partner", scopes=frozenset(), now_s=1, expires_s=None)
+    DynamoDbKeys("keys", operator_client).add(kept)
     assert status(aws.router()(event(path="/keyed", X_API_Key=key), CONTEXT)) == 302
 
 

@@ -157,7 +157,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         hosts = [word for name in ("faq-svc", "claims-svc") for word in ("--add-host", f"{name}:{host}")]
         start_api = (
             sam, "local", "start-api", "--port", "3055", "--env-vars", str(variables), "--skip-pull-image",
-            "--warm-containers", "EAGER", *hosts,
+            "--warm-containers", "EAGER", "--parameter-overrides",
+            f"Architecture={os.environ['HMS_SVC_SAM_LOCAL']}", *hosts,
         )  # fmt: skip
         api = stopped.enter_context(process(*start_api, log=logs / "sam.log", **CREDENTIALS, SAM_CLI_TELEMETRY="0"))
         until_it_answers(f"{made.url}/_hms/health", api, logs / "sam.log")

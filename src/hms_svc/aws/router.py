@@ -51,7 +51,9 @@ class Router:
         self._settings = settings
         self._environment = environment
         self._clock = SystemClock()
-        self._telemetry = Telemetry(environment.get("LOG_LEVEL") or "INFO")
+        self._telemetry = Telemetry(
+            environment.get("LOG_LEVEL") or "INFO", service=environment.get("POWERTOOLS_SERVICE_NAME") or "hms-svc"
+        )
         self._routes = FreshRoutes(
             SsmRoutes(router_client, settings.routes).read_if_changed,
             _table,

@@ -25,10 +25,9 @@ def limit_store(settings: RouterSettings, clock: Clock, count: Callable[[str], N
         from hms_svc.local.limits import MemoryLimits
 
         return MemoryLimits(clock)
-    from hms_svc.aws.dynamodb_client import router_client
-    from hms_svc.aws.dynamodb_limits import DynamoDbLimits
+    from hms_svc.aws.dynamodb_limits import DynamoDbLimits, limits_client
 
-    return DynamoDbLimits(settings.limits, router_client, clock, count=count)
+    return DynamoDbLimits(settings.limits, limits_client, clock, count=count)
 
 
 def key_store(settings: RouterSettings, clock: Clock) -> KeyStore:
@@ -36,10 +35,9 @@ def key_store(settings: RouterSettings, clock: Clock) -> KeyStore:
     if settings.keys is None:
         return NoKeys()
     from hms_svc.aws.cached_keys import CachedKeys
-    from hms_svc.aws.dynamodb_client import router_client
-    from hms_svc.aws.dynamodb_keys import DynamoDbKeys
+    from hms_svc.aws.dynamodb_keys import DynamoDbKeys, keys_client
 
-    return CachedKeys(DynamoDbKeys(settings.keys, router_client), clock, ttl_s=settings.keys_cache_s)
+    return CachedKeys(DynamoDbKeys(settings.keys, keys_client), clock, ttl_s=settings.keys_cache_s)
 
 
 def audit_sink(settings: RouterSettings, count: Callable[[str, int], None]) -> FlushedSink:

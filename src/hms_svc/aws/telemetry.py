@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from hms_svc.core.entry import Entry
 
-NAMESPACE = SERVICE = "hms-svc"
+NAMESPACE = "hms-svc"
 NO_ROUTE = "none"
 """The dimension ``route`` of what no route served."""
 _MS = 1_000_000
@@ -29,9 +29,13 @@ _CLIENT_ERROR, _SERVER_ERROR = 400, 500
 class Telemetry:
     """Logs and metrics of one environment. Metrics are collected during an invocation and written by `flush`."""
 
-    def __init__(self, level: str = "INFO", log: TextIO | None = None) -> None:
-        """``level`` is that of the least important lines written to ``log``, which is the standard output for None."""
-        self._lines = LambdaPowertoolsFormatter(service=SERVICE)
+    def __init__(self, level: str = "INFO", log: TextIO | None = None, service: str = "hms-svc") -> None:
+        """``service`` tells one gateway from another in the same account: the dimension of every metric.
+
+        ``level`` is that of the least important lines written to ``log``, which is the standard output for None.
+        """
+        self._service = service
+        self._lines = LambdaPowertoolsFormatter(service=service)
         handler = logging.StreamHandler(log or sys.stdout)
         handler.setFormatter(self._lines)
         for logger in (_log, logging.getLogger("py.warnings")):
@@ -69,7 +73,9 @@ class Telemetry:
         """Write what was collected to the log, one line for each set of dimensions."""
         requests, self._requests = self._requests, []
         for route, how, took_ms, upstream_ms in requests:
-            metrics = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=SERVICE, metric_set={}, dimension_set={})
+            metrics = AmazonCloudWatchEMFProvider(
+                namespace=NAMESPACE, service=self._service, metric_set={}, dimension_set={}
+            )
             metrics.add_dimension("route", route)
             metrics.add_dimension("outcome", how)
             metrics.add_metric("Requests", "Count", 1)
@@ -79,7 +85,9 @@ class Telemetry:
             metrics.flush_metrics()
         counts, self._counts = self._counts, {}
         if counts:
-            metrics = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=SERVICE, metric_set={}, dimension_set={})
+            metrics = AmazonCloudWatchEMFProvider(
+                namespace=NAMESPACE, service=self._service, metric_set={}, dimension_set={}
+            )
             for (name, unit), value in counts.items():
                 metrics.add_metric(name, unit, value)
             metrics.flush_metrics()

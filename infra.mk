@@ -1,0 +1,25 @@
+# What is about AWS: the build and the checks of template.yaml. The root's Makefile includes this file.
+# sam and checkov ask for different versions of the same packages, so each has an environment of its own.
+SAM ?= $(VENV)-sam/bin/sam
+CHECKOV ?= $(VENV)-checkov/bin/checkov
+CFN_LINT ?= $(BIN)/cfn-lint
+# Checking needs a region and no account: these never reach AWS.
+NO_ACCOUNT := SAM_CLI_TELEMETRY=0 AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none
+
+sam-ready:
+	@command -v $(SAM) >/dev/null || { echo "Setting up $(VENV)-sam (the first time only)"; \
+	  $(PYTHON) -m venv $(VENV)-sam && $(VENV)-sam/bin/python -m pip install --quiet aws-sam-cli; }
+
+checkov-ready:
+	@command -v $(CHECKOV) >/dev/null || { echo "Setting up $(VENV)-checkov (the first time only)"; \
+	  $(PYTHON) -m venv $(VENV)-checkov && $(VENV)-checkov/bin/python -m pip install --quiet checkov; }
+
+build: sam-ready  ## Build the router and the policies layer for AWS into .aws-sam/ (ARCH=x86_64: not for arm64)
+	@ARCH=$(or $(ARCH),arm64) $(NO_ACCOUNT) $(SAM) build --parameter-overrides Architecture=$(or $(ARCH),arm64)
+
+validate: $(READY) sam-ready checkov-ready  ## Check template.yaml with sam, cfn-lint and checkov
+	@$(NO_ACCOUNT) $(SAM) validate --lint
+	@$(CFN_LINT)
+	@$(CHECKOV) --config-file .checkov.yaml
+
+.PHONY: sam-ready checkov-ready build validate
