@@ -22,4 +22,14 @@ validate: $(READY) sam-ready checkov-ready  ## Check template.yaml with sam, cfn
 	@$(CFN_LINT)
 	@$(CHECKOV) --config-file .checkov.yaml
 
-.PHONY: sam-ready checkov-ready build validate
+# The processor of this machine, on which `sam local` runs the function, and a command that gets a Docker engine ready.
+LOCAL_ARCH := $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
+HMS_SVC_SAM_ENGINE ?= docker info >/dev/null
+
+sam-local: $(READY) sam-ready  ## Run the built function and the walkthrough under `sam local`; needs Docker
+	@$(BIN)/python -m pip install --quiet --group sam-local
+	@$(HMS_SVC_SAM_ENGINE)
+	@$(MAKE) --no-print-directory build ARCH=$(LOCAL_ARCH)
+	@HMS_SVC_SAM_LOCAL=$(LOCAL_ARCH) HMS_SVC_SAM=$(SAM) $(BIN)/python -m pytest tests/sam_local $(ARGS)
+
+.PHONY: sam-ready checkov-ready build validate sam-local

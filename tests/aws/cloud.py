@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+import logging
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import pytest
 from moto import mock_aws
+from running import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,11 +88,20 @@ class Cloud:
         return Router(RouterSettings.from_environment(environment), environment)
 
 
-@contextmanager
-def cloud() -> Iterator[Cloud]:
-    """The cloud of one test; the environment holds `CREDENTIALS`."""
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    """The cloud of one test."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.syspath_prepend(PROJECT / "layers" / "policies")  # as Lambda does with a layer's folder
+    loggers = [logging.getLogger(name) for name in ("hms_svc", "py.warnings")]
+    before = [(logger, logger.handlers, logger.propagate, logger.level) for logger in loggers]
     with mock_aws():
         yield Cloud()
+    logging.captureWarnings(capture=False)
+    for logger, handlers, propagate, level in before:
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
 
 
 def event(method: str = "GET", path: str = "/", body: str | None = None, **headers: str) -> dict[str, Any]:

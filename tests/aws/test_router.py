@@ -1,19 +1,14 @@
 from __future__ import annotations
 
 import json
-import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from aws.cloud import CONTEXT, CREDENTIALS, Cloud, cloud, event
-from running import PROJECT
+from aws.cloud import CONTEXT, Cloud, aws, event
 
 from hms_svc.aws.dynamodb_keys import DynamoDbKeys, operator_client
 from hms_svc.core.credentials.api_keys import issue
 from hms_svc.local.system import SystemRandomness
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROUTES = """
 routes:
@@ -42,19 +37,7 @@ routes:
 """
 
 
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.syspath_prepend(PROJECT / "layers" / "policies")  # as Lambda does with a layer's folder
-    loggers = [logging.getLogger(name) for name in ("hms_svc", "py.warnings")]
-    before = [(logger, logger.handlers, logger.propagate, logger.level) for logger in loggers]
-    with cloud() as made:
-        yield made
-    logging.captureWarnings(capture=False)
-    for logger, handlers, propagate, level in before:
-        logger.handlers, logger.propagate = handlers, propagate
-        logger.setLevel(level)
+__all__ = ["aws"]
 
 
 def status(answer: dict[str, Any]) -> int:

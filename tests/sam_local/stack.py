@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -95,10 +96,10 @@ def host_of_containers() -> str:
 
 
 @contextmanager
-def process(*command: str, log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+def process(*command: str, log: Path, cwd: Path = PROJECT, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     """A command that runs meanwhile, what it says in ``log``."""
     with log.open("wb") as file:
-        running = subprocess.Popen(command, cwd=PROJECT, env=os.environ | environment, stdout=file, stderr=file)
+        running = subprocess.Popen(command, cwd=cwd, env=os.environ | environment, stdout=file, stderr=file)
     try:
         yield running
     finally:
@@ -127,13 +128,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The stack, started once."""
     if not os.environ.get("HMS_SVC_SAM_LOCAL"):
         pytest.skip("HMS_SVC_SAM_LOCAL is not set: run `make sam-local`")
-    sam = os.environ.get("HMS_SVC_SAM") or shutil.which("sam") or pytest.fail("there is no sam command")
+    sam = shutil.which(os.environ.get("HMS_SVC_SAM", "sam")) or pytest.fail("there is no sam command")
     logs = tmp_path_factory.mktemp("sam-local")
     host = host_of_containers()
     with ExitStack() as stopped:
         for port in (9000, 9001):
             server = ThreadingHTTPServer(("0.0.0.0", port), Service)
             Thread(target=server.serve_forever, daemon=True).start()
+            stopped.callback(server.server_close)
             stopped.callback(server.shutdown)
         aws = stopped.enter_context(
             process(str(Path(sys.executable).with_name("moto_server")), "-H0.0.0.0", "-p5055", log=logs / "aws.log")
@@ -143,7 +145,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         jar = os.environ.get("HMS_SVC_DYNAMODB_JAR")
         if jar:
             command = ("java", "-jar", jar, "-inMemory", "-sharedDb", "-port", "8055")
-            dynamodb = stopped.enter_context(process(*command, log=logs / "dynamodb.log"))
+            dynamodb = stopped.enter_context(process(*command, log=logs / "dynamodb.log", cwd=logs))
             until_it_answers("http://127.0.0.1:8055/", dynamodb, logs / "dynamodb.log")
             endpoints["AWS_ENDPOINT_URL_DYNAMODB"] = f"http://{host}:8055"
         environment = {**os.environ, **CREDENTIALS, **endpoints}
@@ -155,14 +157,30 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         variables = logs / "variables.json"
         variables.write_text(json.dumps({"Parameters": {**settings, **CREDENTIALS, **endpoints}}))
         hosts = [word for name in ("faq-svc", "claims-svc") for word in ("--add-host", f"{name}:{host}")]
-        start_api = (
-            sam, "local", "start-api", "--port", "3055", "--env-vars", str(variables), "--skip-pull-image",
-            "--warm-containers", "EAGER", "--parameter-overrides",
-            f"Architecture={os.environ['HMS_SVC_SAM_LOCAL']}", *hosts,
-        )  # fmt: skip
+        template = with_variables(PROJECT / ".aws-sam" / "build" / "template.yaml", [*endpoints])
+        start_api = [
+            *(sam, "local", "start-api", "--template", str(template), "--port", "3055"),
+            *("--env-vars", str(variables), "--skip-pull-image", "--warm-containers", "EAGER"),
+            *("--parameter-overrides", f"Architecture={os.environ['HMS_SVC_SAM_LOCAL']}", *hosts),
+        ]
         api = stopped.enter_context(process(*start_api, log=logs / "sam.log", **CREDENTIALS, SAM_CLI_TELEMETRY="0"))
         until_it_answers(f"{made.url}/_hms/health", api, logs / "sam.log")
         yield made
+
+
+def with_variables(built: Path, names: list[str]) -> Path:
+    """The built template, its function declaring ``names`` too: sam hands over no other environment variable."""
+    text = built.read_text("utf-8")
+    declared = re.sub(
+        r"^( +)POWERTOOLS_SERVICE_NAME:",
+        lambda found: "".join(f"{found[1]}{name}: none\n" for name in names) + found[0],
+        text,
+        flags=re.MULTILINE,
+    )
+    assert declared != text
+    beside = built.with_name("local.yaml")
+    beside.write_text(declared, "utf-8")
+    return beside
 
 
 def set_up(stack: Stack) -> dict[str, str]:

@@ -48,7 +48,7 @@ def test_the_walkthrough(stack: Stack) -> None:
     assert job.status_code == 202
     (message,) = stack.client("sqs").receive_message(QueueUrl=stack.queue)["Messages"]
     event = json.loads(message["Body"])
-    assert (event["specversion"], event["id"]) == ("1.0", job.json()["id"])
+    assert (event["specversion"], event["id"]) == ("1.0", job.json()["job_id"])
     assert stack.key not in message["Body"]
 
     told = {answer.headers["X-Request-Id"] for answer in (faq, no_token, claim, nowhere, blocked, job)}

@@ -92,6 +92,10 @@ class Telemetry:
                 metrics.add_metric(name, unit, value)
             metrics.flush_metrics()
 
+    def _metrics(self) -> AmazonCloudWatchEMFProvider:
+        """An empty set of metrics, one line of the log to be."""
+        return AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=self._service, metric_set={}, dimension_set={})
+
 
 def outcome(entry: Entry) -> str:
     """One of a few words for how a request ended: the problem type of a refusal, else the class of its status."""
