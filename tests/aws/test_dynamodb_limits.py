@@ -1,139 +1,350 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import socket
-from typing import TYPE_CHECKING, Any
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 import pytest
-from aws.tables import boto3_client, new_table, tables
-from botocore.config import Config
-from hypothesis import given, settings
+from aws.dynamodb_local import make_table
+from botocore.exceptions import ClientError, NoRegionError, ReadTimeoutError
+from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
 from worlds import OwnedClock, drive
 
-from hms_svc.aws.dynamodb_limits import MAX_WRITES, DynamoDbLimits
+from hms_svc.aws.dynamodb_limits import CALLS, MAX_CALLS, DynamoDbLimits, client_within, limits_client
+from hms_svc.core.gcra import SECOND_NS, decide
 from hms_svc.core.model import Limit
 from hms_svc.core.ports import Decision, StoreUnavailable
-from hms_svc.local.limits import MemoryLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-__all__ = ["tables"]
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+S = SECOND_NS
 LIMIT = Limit(30, 60, 30)
+KEY = "5:login:0:ip:192.0.2.7"
+TABLE = "limits"
 
 
-class Counted:
-    """A store over a new table, and how many calls it made."""
-
-    def __init__(self, client: Callable[[], Any] = boto3_client) -> None:
-        self.clock = OwnedClock()
-        self.calls = 0
-        self.table = new_table("limits", "key")
-        self.store = DynamoDbLimits(self.table, client, self.clock, count=self._count)
-
-    def _count(self, _: str) -> None:
-        self.calls += 1
-
-    def take(self, cost: int = 1, key: str = "a", limit: Limit = LIMIT) -> Decision:
-        decision: Decision = drive(self.store.take(key, limit, cost))
-        return decision
-
-    def items(self) -> list[dict[str, Any]]:
-        return boto3_client().scan(TableName=self.table)["Items"]
-
-
-@pytest.mark.usefixtures("tables")
-def test_a_bucket_in_use_costs_one_call_a_decision_whatever_it_says() -> None:
-    counted = Counted()
-    assert (counted.take().allowed, counted.calls) == (True, 2)
-    for _ in range(29):
-        assert counted.take().allowed
-    assert counted.calls == 31
-    assert not counted.take().allowed
-    assert counted.calls == 32
-
-
-@pytest.mark.usefixtures("tables")
-def test_the_table_holds_a_hash_a_time_and_when_to_forget_it() -> None:
-    counted = Counted()
-    counted.take(key="9:/claims/*:0:ip:192.0.2.7")
-    (item,) = counted.items()
-    assert item["key"]["S"] == hashlib.sha256(b"9:/claims/*:0:ip:192.0.2.7").hexdigest()
-    assert item.keys() == {"key", "tat", "expires_s"}
-    assert int(item["expires_s"]["N"]) * 1_000_000_000 > int(item["tat"]["N"])
-
-
-@pytest.mark.usefixtures("tables")
-def test_a_bucket_that_is_full_again_begins_anew() -> None:
-    counted = Counted()
-    counted.take(30)
-    counted.clock.advance(3_600)
-    assert counted.take() == Decision(True, 29, 2_000_000_000)
-
-
-@settings(max_examples=25, deadline=None)
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 5_000_000_000), st.integers(0, 7), st.sampled_from([Limit(5, 3, 5), Limit(7, 10, 3)])),
-        max_size=15,
-    )
-)
-def test_it_decides_as_the_buckets_in_memory_do(steps: list[tuple[int, int, Limit]]) -> None:
-    with mock_aws():
-        counted = Counted()
-        memory = MemoryLimits(counted.clock)
-        for wait_ns, cost, limit in steps:
-            counted.clock.ns += wait_ns
-            expected = drive(memory.take("a", limit, cost))
-            assert counted.take(cost, limit=limit) == expected
-
-
-class Overtaken:
-    """A client under whose every write another environment has written before."""
+class Conditional:
+    """A table of buckets in memory that evaluates the two conditions; ``meanwhile`` is run before each write."""
 
     def __init__(self) -> None:
-        self.writes = 0
-        self._client = boto3_client()
+        self.items: dict[str, dict[str, Any]] = {}
+        self.calls: list[str] = []
+        self.meanwhile: Callable[[], None] = lambda: None
 
-    def update_item(self, **asked: Any) -> Any:
-        self.writes += 1
-        self._client.put_item(
-            TableName=asked["TableName"], Item={"key": asked["Key"]["key"], "tat": {"N": str(self.writes)}}
-        )
-        return self._client.update_item(**asked)
+    def get_item(self, **asked: Any) -> dict[str, Any]:
+        self.calls.append("get")
+        assert asked["ConsistentRead"]
+        item = self.items.get(asked["Key"]["key"]["S"])
+        return {"Item": item} if item else {}
+
+    def update_item(self, **asked: Any) -> dict[str, Any]:
+        self.calls.append(asked["ConditionExpression"])
+        self.meanwhile()
+        values = {name: int(value["N"]) for name, value in asked["ExpressionAttributeValues"].items()}
+        key = asked["Key"]["key"]["S"]
+        item = self.items.get(key)
+        tat = int(item["tat"]["N"]) if item else None
+        holds = {
+            "tat BETWEEN :now AND :latest": tat is not None
+            and values.get(":now", 0) <= tat <= values.get(":latest", 0),
+            "attribute_not_exists(tat)": tat is None,
+            "tat = :seen": tat == values.get(":seen"),
+        }[asked["ConditionExpression"]]
+        if not holds:
+            error: Any = {"Error": {"Code": "ConditionalCheckFailedException"}} | ({"Item": item} if item else {})
+            raise ClientError(error, "UpdateItem")
+        new = (tat or 0) + values[":step"] if ":step" in values else values[":tat"]
+        kept = {"tat": new, "written_s": values[":written"], "expires_s": values[":expires"]}
+        self.items[key] = {name: {"N": str(value)} for name, value in kept.items()}
+        return {"Attributes": self.items[key]}
+
+    @property
+    def only(self) -> dict[str, int]:
+        (item,) = self.items.values()
+        return {name: int(value["N"]) for name, value in item.items()}
 
 
-@pytest.mark.usefixtures("tables")
-def test_one_that_is_always_overtaken_gives_up_without_an_answer() -> None:
-    client = Overtaken()
-    counted = Counted(lambda: client)
-    with pytest.raises(StoreUnavailable, match="overtaken"):
-        counted.take()
-    assert client.writes == MAX_WRITES
+@dataclass
+class Broken:
+    """DynamoDB that answers with an exception."""
+
+    error: Exception
+    calls: list[str] = field(default_factory=list)
+
+    def update_item(self, **asked: Any) -> None:
+        self.calls.append("update")
+        raise self.error
+
+    get_item = update_item
 
 
-@pytest.mark.usefixtures("tables")
-def test_a_table_that_is_not_there_is_said_without_the_key() -> None:
-    store = DynamoDbLimits("elsewhere", boto3_client, OwnedClock())
-    with pytest.raises(StoreUnavailable) as raised:
-        drive(store.take("192.0.2.7", LIMIT, 1))
-    assert str(raised.value) == "there is no DynamoDB table elsewhere in this region and account"
+def over(client: object, clock: OwnedClock | None = None, **more: Any) -> DynamoDbLimits:
+    return DynamoDbLimits(TABLE, lambda: cast("DynamoDBClient", client), clock or OwnedClock(), **more)
 
 
+def take(store: DynamoDbLimits, cost: int = 1, limit: Limit = LIMIT, key: str = KEY) -> Decision:
+    decision: Decision = drive(store.take(key, limit, cost))
+    return decision
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoDBClient]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    with mock_aws():
+        client = boto3.client("dynamodb", region_name="eu-central-1")
+        make_table(client, TABLE, "key")
+        yield client
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 70 * S), st.integers(0, 8)), max_size=30),
+    st.builds(Limit, st.integers(1, 50), st.sampled_from([1, 7, 60]), st.integers(1, 7)),
+)
+def test_each_decision_is_the_one_of_the_core(steps: list[tuple[int, int]], limit: Limit) -> None:
+    clock, kept = OwnedClock(), 0
+    store = over(Conditional(), clock)
+    for later_ns, cost in steps:
+        clock.ns += later_ns
+        if cost > limit.burst:
+            assert not take(store, cost, limit).allowed
+            continue
+        expected, kept = decide(kept, clock.ns, limit, cost)
+        assert take(store, cost, limit) == expected
+
+
+def test_moto_decides_as_the_core_does(aws: DynamoDBClient) -> None:
+    clock, kept = OwnedClock(), 0
+    store = DynamoDbLimits(TABLE, limits_client, clock)
+    for later_ns, cost in [(0, 0), (0, 20), (S, 10), (S, 1), (0, 1), (0, 1), (0, 0), (99 * S, 30), (0, 1), (2 * S, 1)]:
+        clock.ns += later_ns
+        expected, kept = decide(kept, clock.ns, LIMIT, cost)
+        assert take(store, cost) == expected
+
+
+def test_no_address_or_token_stands_in_the_table_and_a_bucket_expires(aws: DynamoDBClient) -> None:
+    clock = OwnedClock(1_800_000_000 * S + 1)
+    take(DynamoDbLimits(TABLE, limits_client, clock))
+    [item] = aws.scan(TableName=TABLE)["Items"]
+    assert set(item) == {"key", "tat", "written_s", "expires_s"}
+    assert item["key"]["S"] == hashlib.sha256(KEY.encode()).hexdigest()
+    assert "192.0.2.7" not in json.dumps(item)
+    assert item["expires_s"] == {"N": str(1_800_000_000 + 60 + 1 + 300)}
+
+
+def test_a_bucket_in_use_costs_one_call_whether_it_admits_or_refuses() -> None:
+    counted: list[str] = []
+    table = Conditional()
+    store = over(table, count=counted.append)
+    assert take(store, 28).remaining == 2
+    assert table.calls == ["tat BETWEEN :now AND :latest", "attribute_not_exists(tat)"]
+    assert [take(store).allowed for _ in range(4)] == [True, True, False, False]
+    assert len(table.calls) == 6
+    assert counted == [CALLS] * 6
+
+
+def test_a_bucket_that_is_full_again_costs_two_calls() -> None:
+    clock, table = OwnedClock(), Conditional()
+    store = over(table, clock)
+    take(store, 30)
+    clock.advance(1_000)
+    table.calls.clear()
+    assert take(store) == Decision(True, 29, 2 * S)
+    assert table.calls == ["tat BETWEEN :now AND :latest", "tat = :seen"]
+
+
+def test_a_look_is_one_read() -> None:
+    table = Conditional()
+    assert take(over(table), 0) == Decision(True, 30, 0)
+    assert (table.calls, table.items) == (["get"], {})
+
+
+def test_what_the_bucket_can_never_hold_is_refused_without_a_call() -> None:
+    assert take(over(Broken(NoRegionError())), 31) == Decision(False, 30, 0, None)
+
+
+def test_who_is_overtaken_takes_of_what_is_left() -> None:
+    clock, table = OwnedClock(), Conditional()
+    other, here = over(table, clock), over(table, clock)
+
+    def overtaken() -> None:
+        if len(table.calls) == 2:
+            table.meanwhile = lambda: None
+            take(other, 29)
+
+    table.meanwhile = overtaken
+    assert take(here) == Decision(True, 0, 60 * S)
+    assert table.calls[-1] == "tat BETWEEN :now AND :latest"
+    assert not take(here).allowed
+
+
+def test_who_is_overtaken_by_the_last_token_is_refused() -> None:
+    clock, table = OwnedClock(), Conditional()
+    other, here = over(table, clock), over(table, clock)
+
+    def overtaken() -> None:
+        if len(table.calls) == 2:
+            table.meanwhile = lambda: None
+            take(other, 30)
+
+    table.meanwhile = overtaken
+    assert take(here) == Decision(False, 0, 60 * S, 2 * S)
+
+
+def test_who_is_overtaken_again_and_again_gives_up() -> None:
+    clock, table = OwnedClock(), Conditional()
+
+    def overtaken() -> None:
+        item = hashlib.sha256(KEY.encode()).hexdigest()
+        tat = clock.ns - len(table.calls)
+        table.items[item] = {"tat": {"N": str(tat)}, "written_s": {"N": "0"}}
+
+    table.meanwhile = overtaken
+    with pytest.raises(StoreUnavailable, match="too many decide on one bucket"):
+        take(over(table, clock))
+    assert len(table.calls) == MAX_CALLS
+
+
+def test_who_is_overtaken_gives_up_when_the_time_is_over() -> None:
+    clock, table = OwnedClock(), Conditional()
+    table.meanwhile = lambda: clock.advance(0.6)
+    with pytest.raises(StoreUnavailable):
+        take(over(table, clock))
+    assert len(table.calls) == 1
+
+
+SMALLER = Limit(10, 60, 10)
+
+
+def test_a_bucket_made_smaller_reads_as_empty_and_is_put_back_to_that_when_nobody_writes_it() -> None:
+    clock, table = OwnedClock(), Conditional()
+    store = over(table, clock)
+    limit = Limit(1, 1, 3_600)
+    take(store, 3_600, limit)
+    tat = table.only["tat"]
+    for _ in range(2):
+        assert take(store, 1, SMALLER) == Decision(False, 0, 60 * S, 6 * S)
+        clock.advance(30)
+    assert table.only["tat"] == tat
+    assert take(store, 1, SMALLER) == Decision(False, 0, 60 * S, 6 * S)
+    assert table.only["tat"] == clock.ns + 60 * S
+    clock.advance(6)
+    assert take(store, 1, SMALLER).allowed
+
+
+def test_a_look_puts_a_smaller_bucket_back_too() -> None:
+    clock, table = OwnedClock(), Conditional()
+    store = over(table, clock)
+    take(store, 3_600, Limit(1, 1, 3_600))
+    clock.advance(60)
+    assert take(store, 0, SMALLER) == Decision(True, 0, 60 * S)
+    assert table.only["tat"] == clock.ns + 60 * S
+
+
+def test_environments_whose_clocks_differ_give_each_other_no_room() -> None:
+    for first, second in ((3 * S, 0), (0, 3 * S)):
+        table = Conditional()
+        stores = [over(table, OwnedClock(OwnedClock().ns + ahead_ns)) for ahead_ns in (first, second)]
+        admitted = sum(take(store).allowed for _ in range(100) for store in stores)
+        assert admitted == 30 + second // (2 * S)
+
+
+def test_environments_with_the_old_and_the_new_limit_give_each_other_no_room() -> None:
+    clock, table = OwnedClock(), Conditional()
+    old, new = over(table, clock), over(table, clock)
+    admitted = 0
+    for _ in range(200):
+        admitted += take(old, 1, LIMIT).allowed
+        admitted += take(new, 1, SMALLER).allowed
+    assert admitted <= 30
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            ClientError({"Error": {"Code": "ThrottlingException", "Message": f"of {KEY}"}}, "UpdateItem"),
+            "DynamoDB: UpdateItem: ThrottlingException",
+        ),
+        (ReadTimeoutError(endpoint_url="https://dynamodb.example"), "DynamoDB: ReadTimeoutError"),
+        (NoRegionError(), "DynamoDB: NoRegionError"),
+    ],
+)
 @pytest.mark.parametrize("cost", [0, 1])
-def test_a_dynamodb_that_does_not_answer_holds_a_call_no_longer_than_its_client_does(cost: int) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        client = boto3.session.Session().client(
-            "dynamodb",
-            endpoint_url=f"http://127.0.0.1:{silent.getsockname()[1]}",
-            region_name="us-east-1",
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
-            config=Config(connect_timeout=0.05, read_timeout=0.05, retries={"total_max_attempts": 1}),
-        )
-        with pytest.raises(StoreUnavailable, match="DynamoDB cannot be reached"):
-            drive(DynamoDbLimits("limits", lambda: client, OwnedClock()).take("a", LIMIT, cost))
+def test_what_goes_wrong_is_unavailable_with_its_code_and_without_the_key(
+    error: Exception, text: str, cost: int
+) -> None:
+    with pytest.raises(StoreUnavailable) as failed:
+        take(over(Broken(error)), cost)
+    assert str(failed.value) == text
+
+
+@pytest.mark.parametrize("error", [NoRegionError(), ValueError("Invalid endpoint: here")])
+def test_a_client_that_cannot_be_made_is_unavailable(error: Exception) -> None:
+    def fails() -> DynamoDBClient:
+        raise error
+
+    with pytest.raises(StoreUnavailable, match=r"DynamoDB: (NoRegionError|Invalid endpoint: here)"):
+        drive(DynamoDbLimits(TABLE, fails, OwnedClock()).take(KEY, LIMIT, 1))
+
+
+@pytest.mark.parametrize(
+    "item", [{"tat": {"S": "x"}}, {"tat": {"N": "1"}}, {"tat": {"N": "x"}, "written_s": {"N": "1"}}]
+)
+def test_an_item_of_somebody_else_is_unavailable(item: dict[str, Any]) -> None:
+    table = Conditional()
+    table.items[hashlib.sha256(KEY.encode()).hexdigest()] = item
+    with pytest.raises(StoreUnavailable, match="not one of this gateway's"):
+        take(over(table), 0)
+
+
+def test_a_table_that_did_not_answer_is_left_alone_for_a_second() -> None:
+    clock, broken = OwnedClock(), Broken(ReadTimeoutError(endpoint_url="https://dynamodb.example"))
+    store = over(broken, clock)
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            take(store)
+    assert len(broken.calls) == 1
+    clock.advance(1)
+    with pytest.raises(StoreUnavailable):
+        take(store)
+    assert len(broken.calls) == 2
+
+
+@contextmanager
+def silent() -> Iterator[str]:
+    """A server that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def test_a_table_that_never_answers_holds_a_call_no_longer_than_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    with silent() as endpoint:
+        client = client_within(0.05, 0.1, endpoint)
+        store = over(client)
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable, match="ReadTimeoutError"):
+            take(store)
+        took = time.monotonic() - began
         client.close()
+    assert 2 * 0.1 <= took < 2 * (0.05 + 0.1) + 0.05 + 0.5  # the last is for a busy machine
+
+
+def test_the_client_has_the_bounds_that_its_docstring_says(aws: DynamoDBClient) -> None:
+    config: Any = limits_client().meta.config
+    assert (config.connect_timeout, config.read_timeout) == (0.25, 0.5)
+    assert config.retries["total_max_attempts"] == 2

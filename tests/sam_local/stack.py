@@ -96,10 +96,12 @@ def host_of_containers() -> str:
 
 
 @contextmanager
-def process(*command: str, log: Path, cwd: Path = PROJECT, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+def process(
+    *command: str, log: Path, cwd: Path = PROJECT, environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A command that runs meanwhile, what it says in ``log``."""
     with log.open("wb") as file:
-        running = subprocess.Popen(command, cwd=cwd, env=os.environ | environment, stdout=file, stderr=file)
+        running = subprocess.Popen(command, cwd=cwd, env=os.environ | (environment or {}), stdout=file, stderr=file)
     try:
         yield running
     finally:
@@ -163,7 +165,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             *("--env-vars", str(variables), "--skip-pull-image", "--warm-containers", "EAGER"),
             *("--parameter-overrides", f"Architecture={os.environ['HMS_SVC_SAM_LOCAL']}", *hosts),
         ]
-        api = stopped.enter_context(process(*start_api, log=logs / "sam.log", **CREDENTIALS, SAM_CLI_TELEMETRY="0"))
+        api = stopped.enter_context(
+            process(*start_api, log=logs / "sam.log", environment=CREDENTIALS | {"SAM_CLI_TELEMETRY": "0"})
+        )
         until_it_answers(f"{made.url}/_hms/health", api, logs / "sam.log")
         yield made
 

@@ -1,42 +1,59 @@
-"""A short memory in front of a `KeyStore`: each API key is looked up once in a while, not once a request."""
+"""A short memory in front of a `KeyStore`: one look-up a key and environment, then none for a settable time.
+
+What the store said holds for that time and no longer, be it a key or that there is none; so a revoked key stops within
+it, whether the store is up or down. Known keys and unknown hashes are kept apart, each bounded in number: a flood of
+made-up keys displaces no real one.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from hms_svc.core.ports import ApiKey, Clock, KeyStore
 
-MAX_KNOWN = 10_000
-"""Keys remembered; when there are more, all are forgotten, which costs a look-up each."""
-_S = 1_000_000_000
+MAX_ENTRIES = 10_000
+"""Of each kind; some 8 MB of keys."""
+_SECOND_NS = 1_000_000_000
+
+
+class _Kept(NamedTuple):
+    """What the store said, and when it was asked, by both clocks: one may step, the other stand still in a freeze."""
+
+    key: ApiKey | None
+    wall_ns: int
+    monotonic_ns: int
 
 
 class CachedKeys:
-    """Remembers what a store said of a key, that it knows none too, for ``ttl_s`` seconds and no longer.
+    """A `KeyStore` over another one."""
 
-    So a key that is revoked stops within that time, also while the store is down: what is older is not used.
-    """
-
-    def __init__(self, store: KeyStore, clock: Clock, *, ttl_s: float, max_known: int = MAX_KNOWN) -> None:
+    def __init__(self, store: KeyStore, clock: Clock, *, ttl_s: float, max_entries: int = MAX_ENTRIES) -> None:
+        """``ttl_s`` is how long an answer holds, in seconds from when it was asked for; 0: not at all."""
         self._store = store
         self._clock = clock
-        self._ttl_ns = int(ttl_s * _S)
-        self._max_known = max_known
-        self._known: dict[str, tuple[ApiKey | None, int, int]] = {}
+        self._ttl_ns = round(ttl_s * _SECOND_NS)
+        self._max_entries = max_entries
+        self._known: dict[str, _Kept] = {}
+        self._unknown: dict[str, _Kept] = {}
+        """Both in the order of age, so the one to go is the first."""
+
+    def __len__(self) -> int:
+        """How many answers are kept."""
+        return len(self._known) + len(self._unknown)
 
     async def find(self, sha256: str) -> ApiKey | None:
-        """The key with this hash, or None. Raises `StoreUnavailable` when it has to be looked up and cannot be."""
-        monotonic_ns, wall_ns = self._clock.monotonic_ns(), self._clock.wall_ns()
-        known = self._known.get(sha256)
-        if known is not None:
-            # By both clocks: one may step back, the other stand still while an environment is frozen.
-            key, then_ns, wall_then_ns = known
-            if monotonic_ns - then_ns < self._ttl_ns and 0 <= wall_ns - wall_then_ns < self._ttl_ns:
-                return key
-            del self._known[sha256]
+        """The key with this hash, or None. Raises `StoreUnavailable` when the store must be asked and cannot say."""
+        wall_ns, monotonic_ns = self._clock.wall_ns(), self._clock.monotonic_ns()
+        kept = self._known.get(sha256) or self._unknown.get(sha256)
+        if kept is not None:
+            if max(abs(wall_ns - kept.wall_ns), monotonic_ns - kept.monotonic_ns) < self._ttl_ns:
+                return kept.key
+            self._known.pop(sha256, None)
+            self._unknown.pop(sha256, None)
         key = await self._store.find(sha256)
-        if len(self._known) >= self._max_known:
-            self._known.clear()
-        self._known[sha256] = key, monotonic_ns, wall_ns
+        answers = self._unknown if key is None else self._known
+        answers[sha256] = _Kept(key, wall_ns, monotonic_ns)
+        if len(answers) > self._max_entries:
+            del answers[next(iter(answers))]
         return key

@@ -1,97 +1,181 @@
 """API keys in a DynamoDB table: the `KeyStore` of the router, and what ``hms-svc keys --table`` does to it.
 
-An item's key is the SHA-256 of an API key; the key itself stands nowhere.
+The table holds hashes, no keys. Its partition key is ``sha256``, so the router reads one item to know a caller; only
+people list and revoke, by scans. A table needs no index and no time to live for that: an item that DynamoDB deletes at
+its ``expires_s`` is a key nobody knows, and refused as well.
 """
 
 from __future__ import annotations
 
-from functools import cache
+import os
+import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from hms_svc.aws.dynamodb_client import in_sentences
+from hms_svc.core.credentials.claims import MAX_MOMENT
 from hms_svc.core.ports import ApiKey, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-MAX_KEYS = 100_000
-"""Items looked at when keys are listed, or one is found by its id: a table of keys is no place for more."""
+CONNECT_S, ANSWER_S, TRIES = 0.5, 1.0, 2
+MAX_PAGES = 200
+"""Of a scan, 1 MB each: some 600,000 keys."""
+_CONDITION_FAILED = "ConditionalCheckFailedException"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_CREDENTIALS = frozenset(
+    {
+        "ExpiredTokenException",
+        "IncompleteSignatureException",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "MissingAuthenticationTokenException",
+        "UnrecognizedClientException",
+    }
+)
+_DENIED = frozenset({"AccessDenied", "AccessDeniedException"})
+_BUSY = frozenset({"ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"})
+
+
+def keys_client() -> DynamoDBClient:
+    """For the router: a call takes at most 3.05 s, that is 2 x (0.5 s to connect + 1 s to answer) and a pause."""
+    return _client(CONNECT_S, ANSWER_S, TRIES)
+
+
+def operator_client() -> DynamoDBClient:
+    """For the command line: 5 attempts, each of at most 5 s to connect and 20 s to answer."""
+    return _client(5, 20, 5)
+
+
+def _client(connect_s: float, answer_s: float, attempts: int) -> DynamoDBClient:
+    import boto3
+    from botocore.config import Config
+
+    # The mode "legacy" pauses 0.05 s before it tries again, with DynamoDB; "standard" up to 1 s.
+    config = Config(
+        connect_timeout=connect_s,
+        read_timeout=answer_s,
+        retries={"total_max_attempts": attempts, "mode": "legacy"},
+        tcp_keepalive=True,
+    )
+    # boto3 reads AWS_DEFAULT_REGION only; the AWS command line and most tools go by AWS_REGION first.
+    region = os.environ.get("AWS_REGION") or None
+    return boto3.session.Session().client("dynamodb", region_name=region, config=config)
 
 
 class DynamoDbKeys:
     """The keys in one table."""
 
-    def __init__(self, table: str, client: Callable[[], DynamoDBClient]) -> None:
-        """``client`` makes the client, when it is needed first."""
+    def __init__(self, table: str, make_client: Callable[[], DynamoDBClient]) -> None:
+        """``make_client`` is called when the table is first used; see `keys_client` and `operator_client`."""
         self._table = table
-        self._client = cache(client)
+        self._make_client = make_client
+        self._client: DynamoDBClient | None = None
 
     async def find(self, sha256: str) -> ApiKey | None:
-        """The key with this hash, expired and revoked ones too, or None. Raises `StoreUnavailable`."""
-        with in_sentences(self._table):
-            answer = self._client().get_item(TableName=self._table, Key={"sha256": {"S": sha256}}, ConsistentRead=True)
-        item = answer.get("Item")
-        return _key(item) if item else None
+        """The key with this hash as it is now, or None. Never suspends. Raises `StoreUnavailable`."""
+        with self._in_sentences():
+            answer = self._dynamodb().get_item(TableName=self._table, Key=_place(sha256), ConsistentRead=True)
+        return self._key(answer["Item"]) if answer.get("Item") else None
 
     def all(self) -> list[ApiKey]:
         """Every key, in the order they were made. Raises `StoreUnavailable`."""
-        return sorted(map(_key, self._scan()), key=lambda key: (key.created_s, key.id))
+        keys = [self._key(item) for item in self._scan()]
+        return sorted(keys, key=lambda key: (key.created_s, key.id))
 
     def add(self, key: ApiKey) -> None:
-        """Keep one more key. Raises `StoreUnavailable` if it was not kept."""
-        self._conditionally("attribute_not_exists(sha256)", _item(key))
+        """Keep one more key. Raises `StoreUnavailable` if it was not kept, or nobody knows."""
+        from botocore.exceptions import ClientError
+
+        item = _as_item(key)
+        with self._in_sentences():
+            try:
+                self._dynamodb().put_item(
+                    TableName=self._table,
+                    Item=item,
+                    ConditionExpression="attribute_not_exists(sha256)",
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            except ClientError as error:
+                if error.response.get("Item") != item:  # else it was kept by an attempt whose answer was lost
+                    raise
 
     def revoke(self, key_id: str, now_s: int) -> ApiKey | None:
         """Refuse a key from now on; the key as it is then, or None when there is none with this id.
 
-        One that was revoked before stays as it is. Raises `StoreUnavailable`.
+        One that was revoked before stays as it is. Reads the whole table to find the id. Raises `StoreUnavailable`.
         """
-        for item in self._scan():
-            key = _key(item)
-            if key.id != key_id:
-                continue
-            if key.revoked_s is not None:
-                return key
-            from botocore.exceptions import ClientError
+        revoked = None
+        for item in self._scan(FilterExpression="id = :id", ExpressionAttributeValues={":id": {"S": key_id}}):
+            revoked = self._revoke(self._key(item).sha256, now_s) or revoked
+        return revoked
 
-            try:
-                with in_sentences(self._table):
-                    answer = self._client().update_item(
-                        TableName=self._table,
-                        Key={"sha256": {"S": key.sha256}},
-                        UpdateExpression="SET revoked_s = if_not_exists(revoked_s, :now)",
-                        ConditionExpression="attribute_exists(sha256)",
-                        ExpressionAttributeValues={":now": {"N": str(now_s)}},
-                        ReturnValues="ALL_NEW",
-                    )
-            except ClientError:
-                return None
-            return _key(answer["Attributes"])
-        return None
-
-    def _conditionally(self, condition: str, item: dict[str, Any]) -> None:
+    def _revoke(self, sha256: str, now_s: int) -> ApiKey | None:
+        """None: the item is gone, and is not to come back as half a key."""
         from botocore.exceptions import ClientError
 
+        with self._in_sentences():
+            try:
+                answer = self._dynamodb().update_item(
+                    TableName=self._table,
+                    Key=_place(sha256),
+                    UpdateExpression="SET revoked_s = if_not_exists(revoked_s, :now)",
+                    ConditionExpression="attribute_exists(sha256)",
+                    ExpressionAttributeValues={":now": {"N": str(now_s)}},
+                    ReturnValues="ALL_NEW",
+                )
+            except ClientError as error:
+                if error.response["Error"]["Code"] != _CONDITION_FAILED:
+                    raise
+                return None
+        return self._key(answer["Attributes"])
+
+    def _scan(self, **asked: Any) -> Iterator[Mapping[str, Any]]:
+        """The items of the table, page by page."""
+        for _ in range(MAX_PAGES):
+            with self._in_sentences():
+                page = self._dynamodb().scan(TableName=self._table, ConsistentRead=True, **asked)
+            yield from page["Items"]
+            if not page.get("LastEvaluatedKey"):
+                return
+            asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+        raise StoreUnavailable(f"the table {self._table} is larger than {MAX_PAGES} MB, too large to be read whole")
+
+    def _key(self, item: Mapping[str, Any]) -> ApiKey:
         try:
-            with in_sentences(self._table):
-                self._client().put_item(TableName=self._table, Item=item, ConditionExpression=condition)
+            return _from_item(item)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise StoreUnavailable(f"the table {self._table} has an item that is no API key") from None
+
+    def _dynamodb(self) -> DynamoDBClient:
+        if self._client is None:
+            try:
+                self._client = self._make_client()
+            except ValueError as error:  # botocore's word for an address it cannot use, such as that of an empty region
+                raise StoreUnavailable(f"{error}: look at AWS_REGION, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL") from error
+        return self._client
+
+    @contextmanager
+    def _in_sentences(self) -> Iterator[None]:
+        """Turns what boto3 raises into `StoreUnavailable` with one sentence that says what to do."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            yield
         except ClientError as error:
-            raise StoreUnavailable(f"the table {self._table} has a key like this one already") from error
-
-    def _scan(self) -> Iterator[dict[str, Any]]:
-        with in_sentences(self._table):
-            pages = self._client().get_paginator("scan").paginate(TableName=self._table, ConsistentRead=True)
-            seen = 0
-            for page in pages:
-                yield from page["Items"]
-                seen += len(page["Items"])
-                if seen > MAX_KEYS:
-                    raise StoreUnavailable(f"the table {self._table} holds more than {MAX_KEYS} keys")
+            code = error.response.get("Error", {}).get("Code", "an error without a code")
+            raise StoreUnavailable(_refused(error.operation_name, self._table, code)) from error
+        except BotoCoreError as error:
+            raise StoreUnavailable(_not_sent(error)) from error
 
 
-def _item(key: ApiKey) -> dict[str, Any]:
+def _place(sha256: str) -> dict[str, Any]:
+    return {"sha256": {"S": sha256}}
+
+
+def _as_item(key: ApiKey) -> dict[str, Any]:
     item: dict[str, Any] = {name: {"S": getattr(key, name)} for name in ("sha256", "id", "owner", "name")}
     item["scopes"] = {"L": [{"S": scope} for scope in sorted(key.scopes)]}
     for name in ("created_s", "expires_s", "revoked_s"):
@@ -101,18 +185,54 @@ def _item(key: ApiKey) -> dict[str, Any]:
     return item
 
 
-def _key(item: dict[str, Any]) -> ApiKey:
-    """Raises `StoreUnavailable` for an item that is no key: it lets nobody in."""
-    try:
-        return ApiKey(
-            id=item["id"]["S"],
-            owner=item["owner"]["S"],
-            sha256=item["sha256"]["S"],
-            name=item["name"]["S"] if "name" in item else "",
-            scopes=frozenset(scope["S"] for scope in item["scopes"]["L"]) if "scopes" in item else frozenset(),
-            created_s=int(item["created_s"]["N"]),
-            expires_s=int(item["expires_s"]["N"]) if "expires_s" in item else None,
-            revoked_s=int(item["revoked_s"]["N"]) if "revoked_s" in item else None,
-        )
-    except (LookupError, TypeError, ValueError) as error:
-        raise StoreUnavailable("an item of the table of API keys cannot be understood") from error
+def _from_item(item: Mapping[str, Any]) -> ApiKey:
+    """Raises `KeyError`, `TypeError`, `ValueError` or `AttributeError` for what `_as_item` did not make."""
+    texts: dict[str, Any] = {name: item[name]["S"] for name in ("sha256", "id", "owner", "name")}
+    scopes = frozenset(scope["S"] for scope in item["scopes"]["L"])
+    moments: dict[str, Any] = {
+        name: int(item[name]["N"]) for name in ("created_s", "expires_s", "revoked_s") if name in item
+    }
+    if (
+        not texts["id"]
+        or not texts["owner"]
+        or not _SHA256.fullmatch(texts["sha256"])
+        or "created_s" not in moments
+        or not all(0 <= moment <= MAX_MOMENT for moment in moments.values())
+    ):
+        raise ValueError
+    return ApiKey(**texts, scopes=scopes, **moments)
+
+
+def _refused(operation: str, table: str, code: str) -> str:
+    """What DynamoDB answered."""
+    if code in _DENIED:
+        return f"AWS denies {operation} on {table}: the role or user needs the permission dynamodb:{operation} for it"
+    if code in _CREDENTIALS:
+        return f"AWS does not take these credentials ({code}): log in again, or set AWS_PROFILE"
+    if code in _BUSY:
+        return f"DynamoDB has too much to do ({code} at {operation} of {table}): try again in a minute"
+    if code == "ResourceNotFoundException":
+        return f"there is no DynamoDB table {table} in this account and region: look at its name and at AWS_REGION"
+    if code == _CONDITION_FAILED:
+        return f"the table {table} has this key already"
+    return f"DynamoDB refused {operation} on {table}: {code}"
+
+
+def _not_sent(error: Exception) -> str:
+    """What boto3 says before or instead of an answer."""
+    match type(error).__name__:
+        case "NoCredentialsError" | "PartialCredentialsError" | "CredentialRetrievalError":
+            return "there are no AWS credentials here: log in, or set AWS_PROFILE"
+        case "TokenRetrievalError" | "SSOTokenLoadError" | "UnauthorizedSSOTokenError":
+            return "the AWS login has expired: run `aws sso login`"
+        case "NoRegionError":
+            return "no AWS region is set: set AWS_REGION, such as AWS_REGION=us-gov-west-1"
+        case "ProfileNotFound":
+            return f"AWS_PROFILE: {error}"
+        case "ParamValidationError":
+            return "that is no name of a DynamoDB table"
+        case name:
+            return (
+                f"DynamoDB cannot be reached ({name}): set AWS_REGION or AWS_ENDPOINT_URL, or look at the network "
+                "(a VPC without internet needs an endpoint)"
+            )

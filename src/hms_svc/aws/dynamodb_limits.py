@@ -150,19 +150,19 @@ class DynamoDbLimits:
 
     def _decide(self, call: _Call, limit: Limit, cost: int, until_ns: int) -> Decision:
         answer = self._write(call, call.taken()) if cost else self._look(call)
-        for _ in range(MAX_CALLS):
+        if answer.made:
+            return _taken(answer, call, limit, cost)
+        for _ in range(MAX_CALLS - 1):
             tat_ns = answer.bucket.tat_ns if answer.bucket else call.now_ns
-            if answer.made:
-                return decide(tat_ns - call.step_ns, call.now_ns, limit, cost)[0]
             decision, kept_ns = decide(tat_ns, call.now_ns, limit, cost)
             if kept_ns == tat_ns or (kept_ns < tat_ns and not _is_settled(answer.bucket, call.now_ns)):
-                return decision
+                return decision  # nothing is to be written
             if self._clock.monotonic_ns() > until_ns:
                 break
-            has_room = answer.bucket is not None and call.now_ns <= tat_ns <= call.latest_ns
-            answer = self._write(call, call.taken() if cost and has_room else _put(answer.bucket, kept_ns))
-            if answer.made and not (cost and decision.allowed):
-                return decision
+            is_taken = bool(cost) and answer.bucket is not None and call.now_ns <= tat_ns <= call.latest_ns
+            answer = self._write(call, call.taken() if is_taken else _put(answer.bucket, kept_ns))
+            if answer.made:
+                return _taken(answer, call, limit, cost) if is_taken else decision
         raise StoreUnavailable("DynamoDB: too many decide on one bucket at the same moment")
 
     def _look(self, call: _Call) -> _Answer:
@@ -190,18 +190,21 @@ class DynamoDbLimits:
                 UpdateExpression=f"SET {change.change}, written_s = :written, expires_s = :expires",
                 ConditionExpression=change.condition,
                 ExpressionAttributeValues={name: {"N": str(value)} for name, value in values.items()},
-                ReturnValues="UPDATED_NEW",
+                ReturnValues="ALL_NEW",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error:
             if error.response["Error"]["Code"] != _CONDITION_FAILED:
                 raise
             return _Answer(False, _bucket(error.response.get("Item")))
-        return _Answer(True, _bucket(answer["Attributes"]))
+        return _Answer(True, _bucket(answer.get("Attributes")))
 
     def _dynamodb(self) -> DynamoDBClient:
         if self._client is None:
-            self._client = self._make_client()
+            try:
+                self._client = self._make_client()
+            except ValueError as error:  # botocore's word for an address it cannot use, such as that of an empty region
+                raise StoreUnavailable(f"DynamoDB: {error}") from error
         return self._client
 
     @contextmanager
@@ -219,6 +222,12 @@ class DynamoDbLimits:
             raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
 
 
+def _taken(answer: _Answer, call: _Call, limit: Limit, cost: int) -> Decision:
+    """The decision on a call whose cost was taken of the bucket, which may have been another than the one seen."""
+    assert answer.bucket is not None  # noqa: S101  (it was just written)
+    return decide(answer.bucket.tat_ns - call.step_ns, call.now_ns, limit, cost)[0]
+
+
 def _put(seen: _Bucket | None, tat_ns: int) -> _Change:
     """``tat_ns`` in place of the bucket seen, if it is still that one."""
     if seen is None:
@@ -231,7 +240,7 @@ def _is_settled(bucket: _Bucket | None, now_ns: int) -> bool:
     return bucket is None or abs(now_ns // SECOND_NS - bucket.written_s) >= SETTLED_S
 
 
-def _bucket(item: Mapping[str, Any] | None) -> _Bucket | None:
+def _bucket(item: Any) -> _Bucket | None:
     """Raises `StoreUnavailable` for an item that is no bucket."""
     if not item:
         return None

@@ -1,9 +1,10 @@
-"""`hms-svc keys`: API keys given out, listed and taken back."""
+"""`hms-svc keys`: API keys given out, listed and taken back, in a file or in the router's DynamoDB table."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,14 +21,25 @@ from hms_svc.local.system import SystemClock, SystemRandomness
 from hms_svc.settings import STATE, SettingInvalid, file_of
 
 if TYPE_CHECKING:
+    from hms_svc.aws.dynamodb_keys import DynamoDbKeys
     from hms_svc.core.ports import ApiKey
 
+_DYNAMODB = "dynamodb:"
+_TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}|arn:[a-z-]+:dynamodb:[a-z0-9-]+:[0-9]{12}:table/[A-Za-z0-9_.-]{3,255}")
 DEFAULT_STORE = STATE / "keys.json"
 Store = Annotated[
     str | None,
     typer.Option(
         metavar="file:PATH",
         help=f"Where the keys are kept.  \\[env: HMS_SVC_KEYS]  \\[default: file:{DEFAULT_STORE}]",
+        show_default=False,
+    ),
+]
+Table = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The DynamoDB table of the router's keys, in place of a file.  \\[env: HMS_SVC_KEYS=dynamodb:NAME]",
         show_default=False,
     ),
 ]
@@ -40,14 +52,16 @@ app = typer.Typer(
 @app.command("create")
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What the key is for, to tell it from others.")],
+    *,
     owner: Annotated[str, typer.Option(help="Who calls with it: the caller's name in the record and for the service.")],
     scope: Annotated[
         list[str] | None, typer.Option(help="What it may do, as a route's require names it; repeatable.")
     ] = None,
     expires: Annotated[str, typer.Option(metavar="DURATION", help="30m, 12h, 90d, …, or never.")] = "90d",
     store: Store = None,
+    table: Table = None,
 ) -> None:
-    """Make an API key and show it, once. It works within a second, in gateways that run too.
+    """Make an API key and show it, once. It works within a second, in gateways and routers that run too.
 
     The key alone goes to standard output, all that explains it to standard error.
 
@@ -63,7 +77,7 @@ def create(
             fail(f"--scope is one word without spaces or quotes, such as claims:read, not {one!r}")
     now_s = _now_s()
     expires_s = None if expires == "never" else now_s + seconds("--expires", expires)
-    keys = _open(store)
+    keys = _open(store, table)
     key, kept = issue(
         SystemRandomness(), name=name, owner=owner, scopes=frozenset(scope or ()), now_s=now_s, expires_s=expires_s
     )
@@ -81,6 +95,7 @@ def create(
 def list_keys(
     output: Annotated[str, typer.Option("--format", metavar="table|json", help="How to print them.")] = "table",
     store: Store = None,
+    table: Table = None,
 ) -> None:
     """List the keys that were given out, also those that are refused by now.
 
@@ -91,7 +106,7 @@ def list_keys(
     if output not in {"table", "json"}:
         fail(f"--format is table or json, not {output}")
     try:
-        rows = [_row(key, _now_s()) for key in _open(store).all()]
+        rows = [_row(key, _now_s()) for key in _open(store, table).all()]
     except StoreUnavailable as error:
         fail(str(error), BAD)
     if output == "json":
@@ -106,13 +121,14 @@ def list_keys(
 def revoke(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, as create and list show it.")],
     store: Store = None,
+    table: Table = None,
 ) -> None:
-    """Take a key back for good. Gateways that run refuse it within a second.
+    """Take a key back for good. Gateways that run refuse it within a second, routers within HMS_SVC_KEYS_CACHE (60 s).
 
     Example:  hms-svc keys revoke key-5f0c9b1d2a37
     """
     try:
-        key = _open(store).revoke(key_id, _now_s())
+        key = _open(store, table).revoke(key_id, _now_s())
     except StoreUnavailable as error:
         fail(str(error), BAD)
     if key is None:
@@ -120,12 +136,27 @@ def revoke(
     say(f"{key.id} ({key.name}, {key.owner}) is revoked since {_moment(key.revoked_s)}")
 
 
-def _open(store: str | None) -> KeyFile:
-    setting, text = ("--store", store) if store else ("HMS_SVC_KEYS", os.environ.get("HMS_SVC_KEYS"))
+def _open(store: str | None, table: str | None) -> KeyFile | DynamoDbKeys:
+    """What the options name, else the environment, else the file."""
+    if store and table:
+        fail("--store and --table both say where the keys are kept: give one of them")
+    if table is not None:
+        return _open_table("--table", table)
+    setting, text = ("--store", store) if store else ("HMS_SVC_KEYS", os.environ.get("HMS_SVC_KEYS", ""))
+    if not store and text.startswith(_DYNAMODB):
+        return _open_table(setting, text.removeprefix(_DYNAMODB))
     try:
         return KeyFile(file_of(setting, text, DEFAULT_STORE), SystemClock())
     except SettingInvalid as error:
         fail(str(error))
+
+
+def _open_table(setting: str, name: str) -> DynamoDbKeys:
+    if not _TABLE.fullmatch(name):
+        fail(f"{setting} names a DynamoDB table by its name or ARN, such as hms-svc-keys, not {name}")
+    from hms_svc.aws.dynamodb_keys import DynamoDbKeys, operator_client
+
+    return DynamoDbKeys(name, operator_client)
 
 
 def _row(key: ApiKey, now_s: int) -> dict[str, Any]:
