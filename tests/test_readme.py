@@ -57,7 +57,8 @@ def test_the_commands_print_what_the_readme_says(arguments: tuple[str, ...], tmp
 
 
 def test_the_make_targets_that_are_named_are_there() -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    rules = "".join((PROJECT / name).read_text("utf-8") for name in ("Makefile", "infra.mk"))
+    targets = set(re.findall(r"^([a-z-]+):", rules, re.MULTILINE))
     for document in DOCS:
         assert set(re.findall(r"(?:^|`)make ([a-z-]+)", document.read_text("utf-8"), re.MULTILINE)) <= targets
 

@@ -100,8 +100,8 @@ class SqsJobs:
 
         try:
             self._put(job)
-        except (BotoCoreError, ClientError) as error:
-            raise StoreUnavailable(f"{_told(error)}") from error
+        except (BotoCoreError, ClientError, ValueError) as error:  # a ValueError of boto3's: an endpoint that is none
+            raise StoreUnavailable(_told(error)) from error
 
     def _put(self, job: Job) -> None:
         if self._sqs is None:

@@ -79,7 +79,7 @@ def in_sentences(name: str) -> Iterator[None]:
         if code == "ParameterAlreadyExists":
             raise ParameterExists(f"the SSM parameter {name} is there already") from error
         raise StoreUnavailable(_refused(error.operation_name, name, code, answer.get("Message", ""))) from error
-    except BotoCoreError as error:
+    except (BotoCoreError, ValueError) as error:  # a ValueError of boto3's: an endpoint or region that is none
         raise StoreUnavailable(_not_sent(error)) from error
 
 

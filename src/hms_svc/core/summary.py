@@ -40,8 +40,9 @@ def limit_text(limit: Limit) -> str:
 def destination(route: Route) -> str:
     """Where the route leads."""
     match route.action:
-        case Forward(targets=targets):
-            return ", ".join(f"{target.scheme}://{target.authority}{target.path}" for target in targets)
+        case Forward(targets=targets, if_async=if_async):
+            services = ", ".join(f"{target.scheme}://{target.authority}{target.path}" for target in targets)
+            return f"{services} (queue {if_async.queue} if preferred)" if if_async else services
         case Redirect(status=status):
             return f"redirect {status}"
         case Enqueue(queue=queue):
