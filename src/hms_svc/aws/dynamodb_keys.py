@@ -12,6 +12,7 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from hms_svc.aws import sentences
 from hms_svc.core.credentials.claims import MAX_MOMENT
 from hms_svc.core.ports import ApiKey, StoreUnavailable
 
@@ -25,17 +26,6 @@ MAX_PAGES = 200
 """Of a scan, 1 MB each: some 600,000 keys."""
 _CONDITION_FAILED = "ConditionalCheckFailedException"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_CREDENTIALS = frozenset(
-    {
-        "ExpiredTokenException",
-        "IncompleteSignatureException",
-        "InvalidClientTokenId",
-        "InvalidSignatureException",
-        "MissingAuthenticationTokenException",
-        "UnrecognizedClientException",
-    }
-)
-_DENIED = frozenset({"AccessDenied", "AccessDeniedException"})
 _BUSY = frozenset({"ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"})
 
 
@@ -205,10 +195,9 @@ def _from_item(item: Mapping[str, Any]) -> ApiKey:
 
 def _refused(operation: str, table: str, code: str) -> str:
     """What DynamoDB answered."""
-    if code in _DENIED:
-        return f"AWS denies {operation} on {table}: the role or user needs the permission dynamodb:{operation} for it"
-    if code in _CREDENTIALS:
-        return f"AWS does not take these credentials ({code}): log in again, or set AWS_PROFILE"
+    said = sentences.refused(f"dynamodb:{operation}", table, code)
+    if said is not None:
+        return said
     if code in _BUSY:
         return f"DynamoDB has too much to do ({code} at {operation} of {table}): try again in a minute"
     if code == "ResourceNotFoundException":
@@ -220,19 +209,6 @@ def _refused(operation: str, table: str, code: str) -> str:
 
 def _not_sent(error: Exception) -> str:
     """What boto3 says before or instead of an answer."""
-    match type(error).__name__:
-        case "NoCredentialsError" | "PartialCredentialsError" | "CredentialRetrievalError":
-            return "there are no AWS credentials here: log in, or set AWS_PROFILE"
-        case "TokenRetrievalError" | "SSOTokenLoadError" | "UnauthorizedSSOTokenError":
-            return "the AWS login has expired: run `aws sso login`"
-        case "NoRegionError":
-            return "no AWS region is set: set AWS_REGION, such as AWS_REGION=us-gov-west-1"
-        case "ProfileNotFound":
-            return f"AWS_PROFILE: {error}"
-        case "ParamValidationError":
-            return "that is no name of a DynamoDB table"
-        case name:
-            return (
-                f"DynamoDB cannot be reached ({name}): set AWS_REGION or AWS_ENDPOINT_URL, or look at the network "
-                "(a VPC without internet needs an endpoint)"
-            )
+    if type(error).__name__ == "ParamValidationError":
+        return "that is no name of a DynamoDB table"
+    return sentences.not_sent(error, "DynamoDB")

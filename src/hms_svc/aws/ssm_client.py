@@ -6,6 +6,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from hms_svc.aws import sentences
 from hms_svc.core.ports import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -13,21 +14,8 @@ if TYPE_CHECKING:
 
     from mypy_boto3_ssm import SSMClient
 
-_CREDENTIALS = frozenset(
-    {
-        "ExpiredTokenException",
-        "ExpiredToken",
-        "IncompleteSignature",
-        "InvalidClientTokenId",
-        "InvalidSignatureException",
-        "MissingAuthenticationToken",
-        "UnrecognizedClientException",
-    }
-)
-_DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
 _BUSY = frozenset({"ThrottlingException", "Throttling", "TooManyUpdates", "RequestLimitExceeded"})
 _MISSING = frozenset({"ParameterNotFound", "ParameterVersionNotFound"})
-_NO_ENDPOINT = "set AWS_REGION or AWS_ENDPOINT_URL, or look at the network (a VPC without internet needs an endpoint)"
 
 
 class ParameterMissing(StoreUnavailable):
@@ -80,15 +68,14 @@ def in_sentences(name: str) -> Iterator[None]:
             raise ParameterExists(f"the SSM parameter {name} is there already") from error
         raise StoreUnavailable(_refused(error.operation_name, name, code, answer.get("Message", ""))) from error
     except (BotoCoreError, ValueError) as error:  # a ValueError of boto3's: an endpoint or region that is none
-        raise StoreUnavailable(_not_sent(error)) from error
+        raise StoreUnavailable(sentences.not_sent(error, "SSM")) from error
 
 
 def _refused(operation: str, name: str, code: str, message: str) -> str:
     """What SSM answered."""
-    if code in _DENIED:
-        return f"AWS denies {operation} on {name}: the role or user needs the permission ssm:{operation} for it"
-    if code in _CREDENTIALS:
-        return f"AWS does not take these credentials ({code}): log in again, or set AWS_PROFILE"
+    said = sentences.refused(f"ssm:{operation}", name, code)
+    if said is not None:
+        return said
     if code in _BUSY:
         return f"SSM has too much to do ({code} at {operation} of {name}): try again in a minute"
     match code:
@@ -98,18 +85,3 @@ def _refused(operation: str, name: str, code: str, message: str) -> str:
             return "this account has as many parameters as it may: delete some, or use --tier advanced"
         case _:
             return f"SSM refused {operation} of {name}: {code}: {message}".rstrip(": ")
-
-
-def _not_sent(error: Exception) -> str:
-    """What boto3 says before or instead of an answer."""
-    match type(error).__name__:
-        case "NoCredentialsError" | "PartialCredentialsError" | "CredentialRetrievalError":
-            return "there are no AWS credentials here: log in, or set AWS_PROFILE"
-        case "TokenRetrievalError" | "SSOTokenLoadError" | "UnauthorizedSSOTokenError":
-            return "the AWS login has expired: run `aws sso login`"
-        case "NoRegionError":
-            return "no AWS region is set: set AWS_REGION, such as AWS_REGION=us-gov-west-1"
-        case "ProfileNotFound":
-            return f"AWS_PROFILE: {error}"
-        case name:
-            return f"SSM cannot be reached ({name}): {_NO_ENDPOINT}"
