@@ -32,4 +32,11 @@ sam-local: $(READY) sam-ready  ## Run the built function and the walkthrough und
 	@$(MAKE) --no-print-directory build ARCH=$(LOCAL_ARCH)
 	@HMS_SVC_SAM_LOCAL=$(LOCAL_ARCH) HMS_SVC_SAM=$(SAM) $(BIN)/python -m pytest tests/sam_local $(ARGS)
 
-.PHONY: sam-ready checkov-ready build validate sam-local
+dynamodb-local: $(READY)  ## Test the tables on DynamoDB Local; needs Java, and HMS_SVC_DYNAMODB_JAR naming its jar
+	@java -jar "$(HMS_SVC_DYNAMODB_JAR)" -inMemory -disableTelemetry -port 8056 >/dev/null & started=$$!; \
+	  trap "kill $$started" EXIT; \
+	  $(BIN)/python -c 'import urllib3; urllib3.PoolManager().request("GET", "http://127.0.0.1:8056", retries=urllib3.Retry(total=None, connect=9, backoff_factor=0.1, status=0, redirect=0))' && \
+	  HMS_SVC_DYNAMODB_ENDPOINT=http://127.0.0.1:8056 $(BIN)/python -m pytest tests/aws/test_dynamodb_local.py \
+	  tests/contract/test_limit_stores.py tests/contract/test_key_stores.py $(ARGS)
+
+.PHONY: sam-ready checkov-ready build validate sam-local dynamodb-local
