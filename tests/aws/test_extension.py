@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Queue
 from threading import Event, Thread
@@ -95,6 +96,9 @@ def api() -> Iterator[Lambda]:
     api = Lambda()
     yield api
     api.close()
+    for thread in threading.enumerate():
+        if thread.name == NAME:
+            thread.join(5)  # what it says when the API goes is of this test, not of the next
 
 
 def started(api: Lambda, flush: Callable[[], None] | None = None) -> Extension:

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 def lines_of(folder: Path) -> list[bytes]:
-    """Every line of the record, oldest file first."""
-    full = sorted(folder.glob("audit.0*.jsonl"))
-    return [line for path in (*full, folder / "audit.jsonl") for line in path.read_bytes().splitlines(keepends=True)]
+    """Every line of the record, oldest file first. Between a rotation and the next line there is no newest file."""
+    files = [*sorted(folder.glob("audit.0*.jsonl")), *folder.glob("audit.jsonl")]
+    return [line for path in files for line in path.read_bytes().splitlines(keepends=True)]
 
 
 def fill(sink: AuditFile, count: int, head: Head = NEW, *, size: int = 0) -> Head:
