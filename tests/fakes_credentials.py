@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from worlds import OwnedClock, drive, request
 
 from hms_svc.core.authenticate import Authenticator
-from hms_svc.core.model import Caller, Issuer, Redirect, Route
+from hms_svc.core.model import Caller, Config, Issuer, Redirect, Route
 from hms_svc.core.ports import ApiKey, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class Desk:
         self, *lines: tuple[str, str], auth: Iterable[str] = ("oauth",), certificate: ClientCertificate | None = None
     ) -> Caller:
         asked = request(headers=[("Host", "a"), *lines], certificate=certificate)
-        caller: Caller = drive(self.authenticator.identify(asked, route(*auth), self.issuers))
+        caller: Caller = drive(self.authenticator.identify(asked, route(*auth), Config(issuers=self.issuers)))
         return caller
 
     def bearer(self, text: str, *, auth: Iterable[str] = ("oauth",)) -> Caller:

@@ -13,7 +13,7 @@ from worlds import CountingRandomness, drive, request
 from hms_svc.core.authenticate import Authenticator
 from hms_svc.core.credentials.api_keys import issue
 from hms_svc.core.errors import BadCredentials, Malformed, Refusal, Unavailable
-from hms_svc.core.model import NOBODY, ClientCertificate, Issuer
+from hms_svc.core.model import NOBODY, ClientCertificate, Config, Issuer
 from hms_svc.core.ports import ApiKey
 
 CERTIFICATE = ClientCertificate("CN=batch,O=Agency", "0AF3", "CN=Agency CA", ("DNS:batch.agency.example",))
@@ -440,4 +440,4 @@ def test_it_needs_no_event_loop() -> None:
     asked = request(headers=[("Authorization", f"Bearer {token()}")])
     from fakes_credentials import route
 
-    assert drive(desk.authenticator.identify(asked, route("oauth"), desk.issuers)).name == "alice"
+    assert drive(desk.authenticator.identify(asked, route("oauth"), Config(issuers=desk.issuers))).name == "alice"

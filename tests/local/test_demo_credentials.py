@@ -10,7 +10,7 @@ from worlds import CountingRandomness, OwnedClock, drive, request
 from hms_svc.core.authenticate import Authenticator
 from hms_svc.core.authorise import authorise
 from hms_svc.core.errors import BadCredentials, Forbidden
-from hms_svc.core.model import Caller, Requirements
+from hms_svc.core.model import Caller, Config, Requirements
 from hms_svc.core.ports import StoreUnavailable
 from hms_svc.local.demo_credentials import DEMO_TOKENS, DemoIssuer, WithDemoIssuer
 from hms_svc.local.system import SystemRandomness
@@ -24,7 +24,7 @@ def identify(demo: DemoIssuer, text: str) -> Caller:
         clock=OwnedClock(NOW_S * 1_000_000_000), key_source=WithDemoIssuer(KeySet(), demo), key_store=KeyBook()
     )
     asked = request(headers=[("Authorization", f"Bearer {text}")])
-    caller: Caller = drive(authenticator.identify(asked, route("oauth"), (AGENCY, demo.issuer)))
+    caller: Caller = drive(authenticator.identify(asked, route("oauth"), Config(issuers=(AGENCY, demo.issuer))))
     return caller
 
 

@@ -11,6 +11,7 @@ from worlds import OwnedClock, request
 from hms_svc.core.authenticate import Authenticator
 from hms_svc.core.credentials.kept_keys import MAX_ISSUERS
 from hms_svc.core.errors import BadCredentials
+from hms_svc.core.model import Config
 from hms_svc.core.ports import StoreUnavailable
 from hms_svc.local.issuer_keys import HttpKeySource
 
@@ -196,7 +197,7 @@ def test_keys_rotate_without_a_refused_call(server: IssuerServer) -> None:
     def call(kid: str, jti: str) -> Caller:
         text = token(algorithm="ES256", key=ec_key(kid), header={"kid": kid}, iss=server.url, jti=jti)
         asked = request(headers=[("Authorization", f"Bearer {text}")])
-        return asyncio.run(desk.identify(asked, route("oauth"), (issuer,)))
+        return asyncio.run(desk.identify(asked, route("oauth"), Config(issuers=(issuer,))))
 
     assert call("old", "1").name == "alice"
     server.members.append(NEW)

@@ -123,7 +123,7 @@ class Gateway:
             raise
         route = entry.route = match.route
 
-        caller = entry.caller = await steps.authenticator.identify(request, route, config.issuers)
+        caller = entry.caller = await steps.authenticator.identify(request, route, config)
         authorise(route, caller)
         extra += await steps.limiter.take(route, caller, arrival.ip, entry)
 

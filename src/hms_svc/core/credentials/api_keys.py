@@ -12,6 +12,7 @@ import re
 import zlib
 from typing import TYPE_CHECKING
 
+from hms_svc.core.credentials.presented import CredentialInvalid
 from hms_svc.core.ports import ApiKey
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _BODY, _CHECK = 43, 6
 _SHAPE = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{_BODY + _CHECK}}}")
 
 
-class ApiKeyInvalid(Exception):  # noqa: N818  (named for what it means)
+class ApiKeyInvalid(CredentialInvalid):
     """The text is no key that was ever made; the message holds nothing of it."""
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hms_svc.core.credentials.bearer import MAX_TOKEN
+from hms_svc.core.credentials.presented import CredentialInvalid
 from hms_svc.core.credentials.strict_json import parse_object
 
 MAX_KID = 256
@@ -18,7 +19,7 @@ _TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
 others (RFC 8725, section 3.11)."""
 
 
-class TokenInvalid(Exception):  # noqa: N818  (named for what it means)
+class TokenInvalid(CredentialInvalid):
     """A token that is refused. The message is for the record and holds of the token no more than ``kid`` or ``iss``."""
 
 

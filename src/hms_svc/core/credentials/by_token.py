@@ -1,0 +1,60 @@
+"""Who calls, by a bearer token of a configured issuer (RFC 6750)."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from hms_svc.core.credentials.claims import caller_of, check, issuer_named_by
+from hms_svc.core.credentials.jws import parse
+from hms_svc.core.credentials.presented import KEY_DIGITS, CredentialInvalid, Presented
+from hms_svc.core.credentials.token_cache import TokenCache, Verified
+from hms_svc.core.credentials.tokens import SignatureVerifier
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hms_svc.core.model import Caller, Issuer
+    from hms_svc.core.ports import Clock, KeySource
+
+
+class ByToken:
+    """Verifies tokens; one that was verified a moment ago is known again without a signature check."""
+
+    def __init__(self, clock: Clock, key_source: KeySource, demo_tokens: Mapping[str, Caller]) -> None:
+        self._clock = clock
+        self._source = key_source
+        self._demo_tokens = demo_tokens
+        self._signatures = SignatureVerifier(key_source)
+        self._verified = TokenCache()
+
+    async def identify(self, presented: Presented) -> Caller | None:
+        """The caller; None when there is no bearer token. Raises `CredentialInvalid` and `StoreUnavailable`."""
+        authorization = presented.authorization
+        if authorization is None or authorization.scheme != "bearer":
+            return None
+        if authorization.fault:
+            raise CredentialInvalid(f"the bearer token cannot be read: {authorization.fault}")
+        token = authorization.token
+        demo = self._demo_tokens.get(token)
+        if demo is not None:
+            return demo
+        return await self._by_jwt(token, presented.config.issuers)
+
+    async def _by_jwt(self, token: str, issuers: tuple[Issuer, ...]) -> Caller:
+        sha256 = hashlib.sha256(token.encode("ascii")).hexdigest()
+        now_s = self._clock.wall_ns() / 1e9
+        known = self._verified.get(sha256, issuers, now_s)
+        if known is not None:
+            keys = await self._source.keys(known.issuer)
+            if keys is known.keys or keys == known.keys:
+                return known.caller
+            self._verified.drop(sha256)
+        jws = parse(token)
+        claims = jws.claims()
+        issuer = issuer_named_by(claims, issuers)
+        signing_keys = await self._signatures.verify(jws, issuer)
+        expires_s = check(claims, issuer, now_s)
+        caller = caller_of(claims, issuer, sha256[:KEY_DIGITS])
+        self._verified.put(sha256, Verified(caller, issuer, signing_keys, expires_s))
+        return caller
