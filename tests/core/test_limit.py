@@ -15,7 +15,9 @@ from hms_svc.core.ports import StoreUnavailable
 from hms_svc.local.limits import MemoryLimits
 
 if TYPE_CHECKING:
-    from hms_svc.core.ports import Decision
+    from collections.abc import Sequence
+
+    from hms_svc.core.ports import Decision, Want
 
 Lines = tuple[tuple[str, str], ...]
 PER_MINUTE = Limit(30, 60, 30)
@@ -24,7 +26,10 @@ PER_MINUTE = Limit(30, 60, 30)
 class DownStore:
     """A store that is down."""
 
-    async def take(self, key: str, limit: Limit, cost: int) -> Decision:
+    async def take(self, want: Want) -> Decision:
+        raise StoreUnavailable("no answer within 50 ms")
+
+    async def take_all(self, wants: Sequence[Want]) -> list[Decision]:
         raise StoreUnavailable("no answer within 50 ms")
 
 

@@ -8,6 +8,7 @@ from worlds import OwnedClock, drive
 
 from hms_svc.core.gcra import interval_ns
 from hms_svc.core.model import Limit
+from hms_svc.core.ports import Want
 from hms_svc.local.limits import MemoryLimits
 
 ONE_AN_HOUR = Limit(1, 3_600, 1)
@@ -18,10 +19,10 @@ def test_a_flood_of_distinct_callers_keeps_no_more_buckets_than_the_bound() -> N
     store = MemoryLimits(OwnedClock(), max_keys=10_000)
     tracemalloc.start()
     for number in range(10_000):
-        drive(store.take(f"13:/public/faq:0:ip:{number:09}", ONE_AN_HOUR, 1))
+        drive(store.take(Want(f"13:/public/faq:0:ip:{number:09}", ONE_AN_HOUR, 1)))
     at_the_bound, _ = tracemalloc.get_traced_memory()
     for number in range(10_000, 40_000):
-        drive(store.take(f"13:/public/faq:0:ip:{number:09}", ONE_AN_HOUR, 1))
+        drive(store.take(Want(f"13:/public/faq:0:ip:{number:09}", ONE_AN_HOUR, 1)))
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(store) == 10_001  # the buckets, and the one that the others share
@@ -34,18 +35,23 @@ def test_new_callers_in_a_flood_share_one_bucket_and_the_known_keep_theirs() -> 
     store = MemoryLimits(clock, max_keys=2)
     limit = Limit(2, 60, 2)
     for known in ("a", "b"):
-        assert drive(store.take(known, limit, 1)).allowed
-    assert [drive(store.take(new, limit, 1)).allowed for new in ("c", "d", "e", "f")] == [True, True, False, False]
-    assert drive(store.take("a", limit, 1)).allowed
-    assert not drive(store.take("a", limit, 1)).allowed
+        assert drive(store.take(Want(known, limit, 1))).allowed
+    assert [drive(store.take(Want(new, limit, 1))).allowed for new in ("c", "d", "e", "f")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert drive(store.take(Want("a", limit, 1))).allowed
+    assert not drive(store.take(Want("a", limit, 1))).allowed
 
 
 def test_the_shared_bucket_is_one_a_limit() -> None:
     store = MemoryLimits(OwnedClock(), max_keys=1)
-    drive(store.take("a", ONE_AN_HOUR, 1))
-    assert drive(store.take("b", ONE_AN_HOUR, 1)).allowed
-    assert not drive(store.take("c", ONE_AN_HOUR, 1)).allowed
-    assert drive(store.take("c", Limit(2, 3_600, 2), 1)).allowed
+    drive(store.take(Want("a", ONE_AN_HOUR, 1)))
+    assert drive(store.take(Want("b", ONE_AN_HOUR, 1))).allowed
+    assert not drive(store.take(Want("c", ONE_AN_HOUR, 1))).allowed
+    assert drive(store.take(Want("c", Limit(2, 3_600, 2), 1))).allowed
 
 
 def test_buckets_that_are_full_again_make_room() -> None:
@@ -53,18 +59,18 @@ def test_buckets_that_are_full_again_make_room() -> None:
     store = MemoryLimits(clock, max_keys=3)
     limit = Limit(1, 60, 2)
     for key in ("a", "b", "c"):
-        drive(store.take(key, limit, 1))
-    drive(store.take("b", limit, 1))
+        drive(store.take(Want(key, limit, 1)))
+    drive(store.take(Want("b", limit, 1)))
     clock.advance(60)
-    assert drive(store.take("d", limit, 1)).remaining == 1
+    assert drive(store.take(Want("d", limit, 1))).remaining == 1
     assert len(store) == 2  # b, in use yet, and d
-    assert drive(store.take("b", limit, 0)).remaining == 1
+    assert drive(store.take(Want("b", limit, 0))).remaining == 1
 
 
 def test_only_looking_and_being_refused_keep_nothing() -> None:
     store = MemoryLimits(OwnedClock())
-    drive(store.take("a", ONE_AN_HOUR, 0))
-    drive(store.take("b", ONE_AN_HOUR, 2))
+    drive(store.take(Want("a", ONE_AN_HOUR, 0)))
+    drive(store.take(Want("b", ONE_AN_HOUR, 2)))
     assert len(store) == 0
 
 
@@ -82,7 +88,7 @@ def test_no_caller_is_ever_admitted_more_than_the_limit_says_however_crowded(
     admitted: dict[int, list[tuple[int, int]]] = {}
     for wait, caller, cost in calls:
         clock.ns += wait
-        if drive(store.take(f"caller {caller}", limit, cost)).allowed:
+        if drive(store.take(Want(f"caller {caller}", limit, cost))).allowed:
             admitted.setdefault(caller, []).append((clock.ns, cost))
         assert len(store) <= max_keys + 1
     for taken in admitted.values():
@@ -97,8 +103,8 @@ def test_room_is_made_a_few_buckets_at_a_time() -> None:
     clock = OwnedClock()
     store = MemoryLimits(clock, max_keys=20)
     for number in range(20):
-        drive(store.take(f"old {number}", Limit(1, 60, 1), 1))
+        drive(store.take(Want(f"old {number}", Limit(1, 60, 1), 1)))
     clock.advance(60)
     for number, kept in enumerate((13, 6, 3)):
-        drive(store.take(f"new {number}", ONE_AN_HOUR, 1))
+        drive(store.take(Want(f"new {number}", ONE_AN_HOUR, 1)))
         assert len(store) == kept

@@ -43,8 +43,10 @@ def decide(tat_ns: int, now_ns: int, limit: Limit, cost: int) -> tuple[Decision,
     return take(tat_ns, now_ns, interval_ns=interval_ns(limit.limit, limit.period_s), burst=limit.burst, cost=cost)
 
 
-def refused(looked: Decision, limit: Limit) -> Decision:
-    """What a call of ``limit.cost`` would have been told by a bucket that was only looked at and has not that much."""
-    missing = limit.cost - limit.burst
+def judged(looked: Decision, limit: Limit, cost: int) -> Decision:
+    """What a call of ``cost`` tokens would have been told by a bucket that was only looked at."""
+    if looked.remaining >= cost:
+        return looked
+    missing = cost - limit.burst
     retry_ns = looked.reset_ns + missing * interval_ns(limit.limit, limit.period_s) if missing <= 0 else None
     return Decision(False, looked.remaining, looked.reset_ns, retry_ns)

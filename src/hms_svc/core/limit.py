@@ -1,8 +1,7 @@
 """The step that counts a call against its route's limits, and what the answer says of them.
 
-The most restrictive limit decides. A call that one limit refuses takes nothing of the others: where there are several,
-all are looked at first, and taken from only when none refuses. A limit in shadow counts and is recorded; it never
-refuses, and the caller is told nothing of it.
+The most restrictive limit decides, and a call that one limit refuses takes nothing of the others: the store takes all
+or none. A limit in shadow counts and is recorded; it never refuses, and the caller is told nothing of it.
 """
 
 from __future__ import annotations
@@ -12,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hms_svc.core.entry import LimitVerdict
 from hms_svc.core.errors import TooManyCalls, Unavailable
-from hms_svc.core.gcra import SECOND_NS, refused
+from hms_svc.core.gcra import SECOND_NS
 from hms_svc.core.limit_keys import bucket_key
-from hms_svc.core.ports import Decision, StoreUnavailable
+from hms_svc.core.ports import Decision, StoreUnavailable, Want
 
 if TYPE_CHECKING:
     from hms_svc.core.entry import Entry
@@ -34,17 +33,6 @@ class _Answered(NamedTuple):
     """None: the store did not say, and the limit lets calls pass then."""
     error: str = ""
 
-    def judged(self) -> _Answered:
-        """Of a limit that was only looked at: what it says of the call."""
-        if self.decision is None or self.decision.remaining >= self.limit.cost:
-            return self
-        return self._replace(decision=refused(self.decision, self.limit))
-
-    @property
-    def refuses(self) -> bool:
-        """Whether the call goes no further."""
-        return self.decision is not None and not self.decision.allowed and not self.limit.shadow
-
 
 class Limiter:
     """Counts calls in ``store``; in ``fallback``, this environment's own, while the store is down."""
@@ -61,36 +49,47 @@ class Limiter:
         limits = route.limits
         if not limits:
             return ()
-        keys = [bucket_key(route.name, index, limit, caller, ip) for index, limit in enumerate(limits)]
-        answered = await self._ask_all(limits, keys)
+        wants = [
+            Want(bucket_key(route.name, i, limit, caller, ip), limit, limit.cost) for i, limit in enumerate(limits)
+        ]
+        answered = await self._ask(wants)
         for policy, limit, decision, error in answered:
             allowed, remaining = (decision.allowed, decision.remaining) if decision else (True, 0)
             entry.limits.append(LimitVerdict(limit.per, policy, allowed, remaining, limit.shadow, error))
         return _told([(it, it.decision) for it in answered if it.decision is not None and not it.limit.shadow])
 
-    async def _ask_all(self, limits: tuple[Limit, ...], keys: list[str]) -> list[_Answered]:
-        if len(limits) == 1:
-            return [await self._ask(0, limits[0], keys[0], limits[0].cost)]
-        looked = [(await self._ask(i, limit, keys[i], 0)).judged() for i, limit in enumerate(limits)]
-        if any(it.refuses for it in looked):
-            return looked
-        return [await self._ask(i, limit, keys[i], limit.cost) for i, limit in enumerate(limits)]
-
-    async def _ask(self, index: int, limit: Limit, key: str, cost: int) -> _Answered:
-        """What the store says of ``cost`` tokens; when it cannot say, what the limit wants then."""
-        policy = _policy(index, limit.limit, limit.period_s)
+    async def _ask(self, wants: list[Want]) -> list[_Answered]:
+        """What the store says of the call; when it cannot say, what the limits want then."""
         try:
-            return _Answered(policy, limit, await self._store.take(key, limit, cost))
+            decisions: dict[int, Decision] = await _taken(self._store, dict(enumerate(wants)))
+            broken = ""
         except StoreUnavailable as error:
             broken = f"the limit store is unavailable: {error}"
-        if limit.on_error == "local":
-            try:
-                return _Answered(policy, limit, await self._fallback.take(key, limit, cost), broken)
-            except StoreUnavailable as error:
-                broken = f"{broken}; and here: {error}"
-        if limit.on_error == "allow" or limit.shadow:
-            return _Answered(policy, limit, None, broken)
-        raise Unavailable(cause=broken)
+            decisions = await self._without_store(wants, broken)
+        return [
+            _Answered(_policy(i, it.limit.limit, it.limit.period_s), it.limit, decisions.get(i), broken)
+            for i, it in enumerate(wants)
+        ]
+
+    async def _without_store(self, wants: list[Want], broken: str) -> dict[int, Decision]:
+        """The decisions of those limits that are counted here then; the others let the call pass, or one refuses it."""
+        local = {i: it for i, it in enumerate(wants) if it.limit.on_error == "local"}
+        if any(it.limit.on_error == "deny" and not it.limit.shadow for it in wants):
+            raise Unavailable(cause=broken)
+        try:
+            return await _taken(self._fallback, local)
+        except StoreUnavailable as error:
+            if all(it.limit.shadow for it in local.values()):
+                return {}
+            raise Unavailable(cause=f"{broken}; and here: {error}") from error
+
+
+async def _taken(store: LimitStore, wants: dict[int, Want]) -> dict[int, Decision]:
+    """What ``store`` says of each. One limit is the usual case, and has a way of its own."""
+    if len(wants) == 1:
+        ((index, want),) = wants.items()
+        return {index: await store.take(want)}
+    return dict(zip(wants, await store.take_all(list(wants.values())), strict=True)) if wants else {}
 
 
 @lru_cache(maxsize=1_024)

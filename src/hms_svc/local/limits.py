@@ -13,11 +13,13 @@ from __future__ import annotations
 from heapq import heappop, heappush, heapreplace
 from typing import TYPE_CHECKING
 
-from hms_svc.core.gcra import decide
+from hms_svc.core.gcra import decide, judged
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hms_svc.core.model import Limit
-    from hms_svc.core.ports import Clock, Decision
+    from hms_svc.core.ports import Clock, Decision, Want
 
 _SWEPT_PER_NEW_KEY = 8
 """Buckets looked at when one comes: the work of one call is bounded, and still more can go than come."""
@@ -38,9 +40,20 @@ class MemoryLimits:
         """How many buckets are kept."""
         return len(self._tats) + len(self._overflow)
 
-    async def take(self, key: str, limit: Limit, cost: int) -> Decision:
-        """Take ``cost`` tokens of ``key``'s bucket if they are there; a cost of 0 only looks. Never raises."""
+    async def take(self, want: Want) -> Decision:
+        """Take what a call costs of the bucket if it is there; a cost of 0 only looks. Never raises."""
+        return self._take(want, self._now_ns())
+
+    async def take_all(self, wants: Sequence[Want]) -> list[Decision]:
+        """Take what a call costs of all buckets or, where one refuses, of none. Never raises."""
         now_ns = self._now_ns()
+        looked = [judged(self._take(want._replace(cost=0), now_ns), want.limit, want.cost) for want in wants]
+        if any(not it.allowed and not want.limit.shadow for it, want in zip(looked, wants, strict=True)):
+            return looked
+        return [self._take(want, now_ns) for want in wants]
+
+    def _take(self, want: Want, now_ns: int) -> Decision:
+        key, limit, cost = want
         tat_ns = self._tats.get(key)
         if tat_ns is None:
             return self._first(key, now_ns, limit, cost)
