@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from hms_svc.core.entry import LimitVerdict
 from hms_svc.core.errors import TooManyCalls, Unavailable
 from hms_svc.core.gcra import SECOND_NS
-from hms_svc.core.limit_keys import bucket_key
-from hms_svc.core.ports import StoreUnavailable, Want
+from hms_svc.core.limit_keys import wants
+from hms_svc.core.ports import StoreUnavailable
 
 if TYPE_CHECKING:
     from hms_svc.core.entry import Entry
     from hms_svc.core.model import Caller, Limit, Route
-    from hms_svc.core.ports import Decision, LimitStore
+    from hms_svc.core.ports import Decision, LimitStore, Want
 
 Lines = tuple[tuple[str, str], ...]
 
@@ -39,13 +39,11 @@ class Limiter:
         limits = route.limits
         if not limits:
             return ()
-        wants = [
-            Want(bucket_key(route.name, i, limit, caller, ip), limit, limit.cost) for i, limit in enumerate(limits)
-        ]
+        calls = wants(route, caller, ip)
         try:
-            said = await _taken(self._store, wants)
+            said = await _taken(self._store, calls)
         except StoreUnavailable as error:
-            return await self._without_store(limits, wants, f"the limit store is unavailable: {error}", entry)
+            return await self._without_store(limits, calls, f"the limit store is unavailable: {error}", entry)
         for i, (allowed, remaining, _, _) in enumerate(said):
             limit = limits[i]
             entry.limits.append(
@@ -53,14 +51,14 @@ class Limiter:
             )
         return _told([it for it in zip(count(), limits, said) if not it[1].shadow])
 
-    async def _without_store(self, limits: tuple[Limit, ...], wants: list[Want], broken: str, entry: Entry) -> Lines:
+    async def _without_store(self, limits: tuple[Limit, ...], calls: list[Want], broken: str, entry: Entry) -> Lines:
         """What each limit's ``on_error`` says, recorded with what is ``broken``."""
         closing = [i for i, limit in enumerate(limits) if limit.on_error == "deny"]
         here = [i for i, limit in enumerate(limits) if limit.on_error == "local"]
         local: dict[int, Decision] = {}
         if all(limits[i].shadow for i in closing):  # else the call ends here, and takes nothing
             try:
-                local = dict(zip(here, await _taken(self._fallback, [wants[i] for i in here]), strict=True))
+                local = dict(zip(here, await _taken(self._fallback, [calls[i] for i in here]), strict=True))
             except StoreUnavailable as error:
                 broken = f"{broken}; and here: {error}"
                 closing += here
@@ -77,11 +75,11 @@ class Limiter:
         return _told([(i, limits[i], decision) for i, decision in local.items() if not limits[i].shadow])
 
 
-async def _taken(store: LimitStore, wants: list[Want]) -> list[Decision]:
+async def _taken(store: LimitStore, calls: list[Want]) -> list[Decision]:
     """What ``store`` says of each. One limit is the usual case, and has a way of its own."""
-    if len(wants) == 1:
-        return [await store.take(wants[0])]
-    return await store.take_all(wants) if wants else []
+    if len(calls) == 1:
+        return [await store.take(calls[0])]
+    return await store.take_all(calls) if calls else []
 
 
 @lru_cache(maxsize=1_024)
