@@ -181,5 +181,6 @@ def test_a_running_gateway_shows_and_resets_its_own_buckets(tmp_path: Path) -> N
         assert listed.splitlines()[1].startswith("2/h\t3:faq:0:ip:127.0.0.1\t0 of 2\t")
         said = "reset: 3:faq:0:ip:127.0.0.1 (2/h of faq), 0 of 2 were left\n"
         assert limits("reset", "/faq", "--ip", "127.0.0.1", "--yes") == (0, said)
+        assert limits("show", "/faq") == (0, "all buckets are full\n")
         assert called() == 302
         assert limits("show", "nowhere")[0] == 1

@@ -58,7 +58,8 @@ def told(at: Door, method: str = "GET", **fields: str) -> Any:
 
 
 def call(at: Door, ip: str = "192.0.2.7", times: int = 1) -> int:
-    return [run(at.gateway.handle(request(path="/faq", peer_ip=ip))).status for _ in range(times)][-1]
+    statuses: list[int] = [run(at.gateway.handle(request(path="/faq", peer_ip=ip))).status for _ in range(times)]
+    return statuses[-1]
 
 
 def test_a_callers_buckets_are_shown_and_nothing_is_taken(door: Door) -> None:

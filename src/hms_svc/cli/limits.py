@@ -168,8 +168,11 @@ def _confirm(shown: dict[str, Any], *, yes: bool) -> None:
 
 
 def _print(answer: dict[str, Any]) -> None:
-    columns = ("limit", "bucket", "left", "full in", "next call")
-    show_table(columns, [_cells(row) for row in (*answer["buckets"], *answer.get("emptiest", ()))])
+    rows = [*answer["buckets"], *answer.get("emptiest", ())]
+    if rows:
+        show_table(("limit", "bucket", "left", "full in", "next call"), [_cells(row) for row in rows])
+    else:
+        say("all buckets are full")
     if "emptiest" not in answer:
         for text in answer["unnamed"]:
             say(text, colour="yellow", err=True)
