@@ -70,7 +70,7 @@ class Door:
         self.sink = MemorySink()
         self.jobs = ListedJobs()
         randomness = CountingRandomness()
-        limits = MemoryLimits(self.clock)
+        self.limits = limits = MemoryLimits(self.clock)
         self.gateway = Gateway(
             steps=Steps(
                 authenticator=Authenticator(

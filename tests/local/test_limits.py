@@ -108,3 +108,32 @@ def test_room_is_made_a_few_buckets_at_a_time() -> None:
     for number, kept in enumerate((13, 6, 3)):
         drive(store.take(Want(f"new {number}", ONE_AN_HOUR, 1)))
         assert len(store) == kept
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0, 1, 30, 61]), st.integers(0, 8), st.booleans()), max_size=60),
+    st.integers(1, 5),
+)
+def test_a_bucket_that_was_reset_is_a_full_one_however_crowded(
+    steps: list[tuple[int, int, bool]], max_keys: int
+) -> None:
+    clock = OwnedClock()
+    store, limit = MemoryLimits(clock, max_keys), Limit(2, 60, 2)
+    for later_s, caller, resets in steps:
+        clock.advance(later_s)
+        key = f"caller {caller}"
+        if resets and store.reset(key):
+            assert drive(store.take(Want(key, limit, 0))).remaining == 2
+            assert not store.reset(key)
+        drive(store.take(Want(key, limit, 1)))
+        assert len(store) <= max_keys + 1
+
+
+def test_the_emptiest_buckets_of_a_route_are_found_and_full_ones_are_not() -> None:
+    clock = OwnedClock()
+    store, limit = MemoryLimits(clock), Limit(60, 60, 60)
+    for key, taken in (("a:1", 3), ("a:2", 9), ("a:3", 1), ("b:1", 20)):
+        drive(store.take(Want(key, limit, taken)))
+    assert store.emptiest("a:", 2) == ["a:2", "a:1"]
+    clock.advance(2)
+    assert store.emptiest("a:", 9) == ["a:2", "a:1"]

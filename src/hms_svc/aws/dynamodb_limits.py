@@ -116,6 +116,15 @@ class DynamoDbBuckets:
             )
         return _bucket(answer.get("Item"))
 
+    async def forget(self, key: str) -> Bucket | None:
+        """Delete the bucket, so that it is full; as it was. Never suspends. Raises `StoreUnavailable`.
+
+        For operators: the router has no permission for it.
+        """
+        with self._called() as dynamodb:
+            answer = dynamodb.delete_item(TableName=self._table, Key=_place(key), ReturnValues="ALL_OLD")
+        return _bucket(answer.get("Attributes"))
+
     @contextmanager
     def _called(self) -> Iterator[DynamoDBClient]:
         """One call, counted; what botocore raises is a `StoreUnavailable` with the code and no word of the answer."""

@@ -7,31 +7,21 @@ or none. A limit in shadow counts and is recorded; it never refuses, and the cal
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import count
+from typing import TYPE_CHECKING
 
 from hms_svc.core.entry import LimitVerdict
 from hms_svc.core.errors import TooManyCalls, Unavailable
 from hms_svc.core.gcra import SECOND_NS
-from hms_svc.core.limit_keys import bucket_key
-from hms_svc.core.ports import Decision, StoreUnavailable, Want
+from hms_svc.core.limit_keys import wants
+from hms_svc.core.ports import StoreUnavailable
 
 if TYPE_CHECKING:
     from hms_svc.core.entry import Entry
     from hms_svc.core.model import Caller, Limit, Route
-    from hms_svc.core.ports import LimitStore
+    from hms_svc.core.ports import Decision, LimitStore, Want
 
 Lines = tuple[tuple[str, str], ...]
-
-
-class _Answered(NamedTuple):
-    """What one limit said."""
-
-    policy: str
-    """As in ``RateLimit-Policy`` (draft-ietf-httpapi-ratelimit-headers): its name, quota and window in seconds."""
-    limit: Limit
-    decision: Decision | None
-    """None: the store did not say, and the limit lets calls pass then."""
-    error: str = ""
 
 
 class Limiter:
@@ -49,73 +39,73 @@ class Limiter:
         limits = route.limits
         if not limits:
             return ()
-        wants = [
-            Want(bucket_key(route.name, i, limit, caller, ip), limit, limit.cost) for i, limit in enumerate(limits)
-        ]
-        answered = await self._ask(wants)
-        for policy, limit, decision, error in answered:
-            allowed, remaining = (decision.allowed, decision.remaining) if decision else (True, 0)
-            entry.limits.append(LimitVerdict(limit.per, policy, allowed, remaining, limit.shadow, error))
-        return _told([(it, it.decision) for it in answered if it.decision is not None and not it.limit.shadow])
-
-    async def _ask(self, wants: list[Want]) -> list[_Answered]:
-        """What the store says of the call; when it cannot say, what the limits want then."""
+        calls = wants(route, caller, ip)
         try:
-            decisions: dict[int, Decision] = await _taken(self._store, dict(enumerate(wants)))
-            broken = ""
+            said = await _taken(self._store, calls)
         except StoreUnavailable as error:
-            broken = f"the limit store is unavailable: {error}"
-            decisions = await self._without_store(wants, broken)
-        return [
-            _Answered(_policy(i, it.limit.limit, it.limit.period_s), it.limit, decisions.get(i), broken)
-            for i, it in enumerate(wants)
-        ]
+            return await self._without_store(limits, calls, f"the limit store is unavailable: {error}", entry)
+        for i, (allowed, remaining, _, _) in enumerate(said):
+            limit = limits[i]
+            entry.limits.append(
+                LimitVerdict(limit.per, _policy(i, limit.limit, limit.period_s), allowed, remaining, limit.shadow)
+            )
+        return _told([it for it in zip(count(), limits, said) if not it[1].shadow])
 
-    async def _without_store(self, wants: list[Want], broken: str) -> dict[int, Decision]:
-        """The decisions of those limits that are counted here then; the others let the call pass, or one refuses it."""
-        local = {i: it for i, it in enumerate(wants) if it.limit.on_error == "local"}
-        if any(it.limit.on_error == "deny" and not it.limit.shadow for it in wants):
+    async def _without_store(self, limits: tuple[Limit, ...], calls: list[Want], broken: str, entry: Entry) -> Lines:
+        """What each limit's ``on_error`` says, recorded with what is ``broken``."""
+        closing = [i for i, limit in enumerate(limits) if limit.on_error == "deny"]
+        here = [i for i, limit in enumerate(limits) if limit.on_error == "local"]
+        local: dict[int, Decision] = {}
+        if all(limits[i].shadow for i in closing):  # else the call ends here, and takes nothing
+            try:
+                local = dict(zip(here, await _taken(self._fallback, [calls[i] for i in here]), strict=True))
+            except StoreUnavailable as error:
+                broken = f"{broken}; and here: {error}"
+                closing += here
+        for i, limit in enumerate(limits):
+            decision = local.get(i)
+            allowed, remaining = (decision.allowed, decision.remaining) if decision else (i not in closing, 0)
+            on_error = "deny" if i in closing else limit.on_error
+            verdict = LimitVerdict(
+                limit.per, _policy(i, limit.limit, limit.period_s), allowed, remaining, limit.shadow, broken, on_error
+            )
+            entry.limits.append(verdict)
+        if any(not limits[i].shadow for i in closing):
             raise Unavailable(cause=broken)
-        try:
-            return await _taken(self._fallback, local)
-        except StoreUnavailable as error:
-            if all(it.limit.shadow for it in local.values()):
-                return {}
-            raise Unavailable(cause=f"{broken}; and here: {error}") from error
+        return _told([(i, limits[i], decision) for i, decision in local.items() if not limits[i].shadow])
 
 
-async def _taken(store: LimitStore, wants: dict[int, Want]) -> dict[int, Decision]:
+async def _taken(store: LimitStore, calls: list[Want]) -> list[Decision]:
     """What ``store`` says of each. One limit is the usual case, and has a way of its own."""
-    if len(wants) == 1:
-        ((index, want),) = wants.items()
-        return {index: await store.take(want)}
-    return dict(zip(wants, await store.take_all(list(wants.values())), strict=True)) if wants else {}
+    if len(calls) == 1:
+        return [await store.take(calls[0])]
+    return await store.take_all(calls) if calls else []
 
 
 @lru_cache(maxsize=1_024)
 def _policy(index: int, quota: int, window_s: int) -> str:
-    """One item of ``RateLimit-Policy``."""
-    return f'"{f"default-{index + 1}" if index else "default"}";q={quota};w={window_s}'
+    """One item of ``RateLimit-Policy`` (draft-ietf-httpapi-ratelimit-headers): name, quota, window in seconds."""
+    return f"{_name(index)};q={quota};w={window_s}"
 
 
-def _told(shown: list[tuple[_Answered, Decision]]) -> Lines:
-    """What the caller is told of these limits: header lines, or a refusal that carries them."""
+def _told(shown: list[tuple[int, Limit, Decision]]) -> Lines:
+    """What the caller is told of these limits, each with its number: header lines, or a refusal that carries them."""
     if not shown:
         return ()
-    refusing = [decision for _, decision in shown if not decision.allowed]
-    tightest, left = min(shown, key=_restriction) if len(shown) > 1 else shown[0]
+    index, limit, left = min(shown, key=_restriction) if len(shown) > 1 else shown[0]
     full_s = _whole_seconds(left.reset_ns)
-    name = tightest.policy.partition(";")[0]
+    policies = [_policy(i, it.limit, it.period_s) for i, it, _ in shown]
     lines: Lines = (
-        ("RateLimit-Policy", ", ".join([it.policy for it, _ in shown])),
-        ("RateLimit", f"{name};r={left.remaining};t={full_s}"),
+        ("RateLimit-Policy", ", ".join(policies)),
+        ("RateLimit", f"{_name(index)};r={left.remaining};t={full_s}"),
     )
-    if tightest.limit.legacy_headers:
+    if limit.legacy_headers:
         lines += (
-            ("X-RateLimit-Limit", str(tightest.limit.limit)),
+            ("X-RateLimit-Limit", str(limit.limit)),
             ("X-RateLimit-Remaining", str(left.remaining)),
             ("X-RateLimit-Reset", str(full_s)),
         )
+    refusing = [decision for _, _, decision in shown if not decision.allowed]
     if not refusing:
         return lines
     waits = [decision.retry_ns for decision in refusing if decision.retry_ns is not None]
@@ -124,12 +114,16 @@ def _told(shown: list[tuple[_Answered, Decision]]) -> Lines:
     raise TooManyCalls(headers=lines)
 
 
-def _restriction(pair: tuple[_Answered, Decision]) -> tuple[bool, float, int]:
+def _restriction(shown: tuple[int, Limit, Decision]) -> tuple[bool, float, int]:
     """Sorts the most restrictive limit first: refuses, and for longest; else has the fewest calls left."""
-    answered, decision = pair
+    _, limit, decision = shown
     if decision.allowed:
-        return True, decision.remaining // max(answered.limit.cost, 1), -decision.reset_ns
+        return True, decision.remaining // max(limit.cost, 1), -decision.reset_ns
     return False, -decision.retry_ns if decision.retry_ns is not None else float("-inf"), 0
+
+
+def _name(index: int) -> str:
+    return f'"default-{index + 1}"' if index else '"default"'
 
 
 def _whole_seconds(ns: int) -> int:

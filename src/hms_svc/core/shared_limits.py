@@ -110,9 +110,9 @@ class SharedLimits:
         raise StoreUnavailable("too many decide on one bucket at the same moment")
 
     async def _put_back(self, key: str, answer: Answer, known: Known, now_ns: int) -> None:
-        """A TAT that is further ahead than can be, to that of an empty bucket, if nobody near this time wrote it."""
+        """A TAT further ahead than can be, to that of an empty bucket, if nobody has written it for `SETTLED_S`."""
         full_ns, bucket = now_ns + known.figures.depth_ns, answer.bucket
-        if bucket and bucket.tat_ns > full_ns and abs(now_ns // SECOND_NS - bucket.written_s) >= SETTLED_S:
+        if bucket and bucket.tat_ns > full_ns and now_ns // SECOND_NS - bucket.written_s >= SETTLED_S:
             await self._change(key, Change(full_ns, 0, bucket.tat_ns, bucket.tat_ns), known, now_ns)
 
     async def _give_back(self, want: Want, known: Known, now_ns: int) -> None:

@@ -10,7 +10,7 @@ For one thread: no method suspends, so decisions never interleave.
 
 from __future__ import annotations
 
-from heapq import heappop, heappush, heapreplace
+from heapq import heappop, heappush, heapreplace, nlargest
 from typing import TYPE_CHECKING
 
 from hms_svc.core.gcra import decide, judged
@@ -51,6 +51,22 @@ class MemoryLimits:
         if any(not it.allowed and not want.limit.shadow for it, want in zip(looked, wants, strict=True)):
             return looked
         return [self._take(want, now_ns) for want in wants]
+
+    def emptiest(self, prefix: str, count: int) -> list[str]:
+        """The keys of at most ``count`` buckets in use that begin with ``prefix``: who lacks most, first.
+
+        Looks at every bucket: for operators, some 10 ms where there are 100,000.
+        """
+        now_ns = self._now_ns()
+        tats = ((tat_ns, key) for key, tat_ns in self._tats.items() if tat_ns > now_ns and key.startswith(prefix))
+        return [key for _, key in nlargest(count, tats)]
+
+    def reset(self, key: str) -> bool:
+        """Make the bucket full; whether it was there and in use. What is shared by callers without one stays."""
+        tat_ns = self._tats.get(key, 0)
+        if tat_ns:
+            self._tats[key] = 0
+        return tat_ns > self._now_ns()
 
     def _take(self, want: Want, now_ns: int) -> Decision:
         key, limit, cost = want
