@@ -6,14 +6,13 @@ import hmac
 from typing import TYPE_CHECKING
 
 from hms_svc.core.credentials.api_keys import sha256_of
+from hms_svc.core.credentials.key_places import keys_at
 from hms_svc.core.credentials.presented import KEY_DIGITS, CredentialInvalid, Presented
 from hms_svc.core.errors import Malformed
 from hms_svc.core.model import Caller
 
 if TYPE_CHECKING:
     from hms_svc.core.ports import Clock, KeyStore
-
-API_KEY_HEADER = "x-api-key"
 
 
 class ByApiKey:
@@ -47,13 +46,16 @@ class ByApiKey:
 
 
 def _presented_key(presented: Presented) -> str | None:
-    """The key in ``X-API-Key`` or in ``Authorization: ApiKey …``; in both, it is not clear which one counts."""
-    key: str | None = presented.request.headers.get(API_KEY_HEADER)
+    """The one key that was presented; of several, it is not clear which one counts."""
+    keys = keys_at(presented.request, presented.route, presented.config)
     authorization = presented.authorization
-    if authorization is None or authorization.scheme != "apikey":
-        return key
-    if key is not None:
-        raise Malformed("There is an API key both in X-API-Key and in Authorization")
-    if authorization.fault:
+    if authorization is not None and authorization.scheme == "apikey":
+        keys.append(("Authorization", authorization.token))
+    if len(keys) > 1:
+        raise Malformed(f"There is more than one API key: in {' and in '.join(place for place, _ in keys)}")
+    if not keys:
+        return None
+    ((place, key),) = keys
+    if place == "Authorization" and authorization is not None and authorization.fault:
         raise CredentialInvalid(f"the API key cannot be read: {authorization.fault}")
-    return authorization.token
+    return key
