@@ -12,15 +12,19 @@ from hms_svc.core.errors import Malformed
 from hms_svc.core.model import Caller
 
 if TYPE_CHECKING:
-    from hms_svc.core.ports import Clock, KeyStore
+    from collections.abc import Callable
+
+    from hms_svc.core.ports import ApiKey, Clock, KeyStore
 
 
 class ByApiKey:
     """Looks keys up by their hash."""
 
-    def __init__(self, clock: Clock, store: KeyStore) -> None:
+    def __init__(self, clock: Clock, store: KeyStore, accepted: Callable[[ApiKey, int], None]) -> None:
+        """``accepted`` is told of each good key and when it came, in seconds since 1970."""
         self._clock = clock
         self._store = store
+        self._accepted = accepted
 
     async def identify(self, presented: Presented) -> Caller | None:
         """The caller; None when there is no key. Raises `CredentialInvalid`, `StoreUnavailable` and `Malformed`."""
@@ -36,6 +40,7 @@ class ByApiKey:
         now_s = self._clock.wall_ns() // 1_000_000_000
         if found.expires_s is not None and now_s >= found.expires_s:
             raise CredentialInvalid(f"API key {found.id} expired {now_s - found.expires_s} s ago")
+        self._accepted(found, now_s)
         return Caller(
             name=found.owner,
             via="api_key",
