@@ -31,14 +31,21 @@ ALICE = Caller(name="alice", via="oauth", scopes=frozenset({"claims:read"}), tok
 GUEST = Caller(name="guest", via="oauth", token_key="guests")
 
 
-class NoKeys:
-    """No issuer's keys and no API key can be had."""
+class NoIssuers:
+    """No issuer's keys can be had."""
 
     async def keys(self, issuer: Issuer, *, unknown_kid: str | None = None) -> list[Mapping[str, Any]]:
         raise StoreUnavailable(f"{issuer.name} does not answer")
 
+
+class ListedKeys:
+    """API keys in a list."""
+
+    def __init__(self, keys: list[ApiKey]) -> None:
+        self._keys = keys
+
     async def find(self, sha256: str) -> ApiKey | None:
-        return None
+        return next((key for key in self._keys if key.sha256 == sha256), None)
 
 
 class Inline:
@@ -69,14 +76,15 @@ class Door:
         self.upstream = RecordingUpstream()
         self.sink = MemorySink()
         self.jobs = ListedJobs()
+        self.keys: list[ApiKey] = []
         randomness = CountingRandomness()
         limits = MemoryLimits(self.clock)
         self.gateway = Gateway(
             steps=Steps(
                 authenticator=Authenticator(
                     clock=self.clock,
-                    key_source=NoKeys(),
-                    key_store=NoKeys(),
+                    key_source=NoIssuers(),
+                    key_store=ListedKeys(self.keys),
                     demo_tokens={"alices-token": ALICE, "guests-token": GUEST},
                 ),
                 limiter=Limiter(limits, limits),

@@ -8,7 +8,7 @@ import http.server
 import json
 import threading
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from cryptography.hazmat.primitives import hashes
@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from worlds import OwnedClock, drive, request
 
 from hms_svc.core.authenticate import Authenticator
+from hms_svc.core.credentials.key_uses import KeyUses
 from hms_svc.core.model import Caller, Config, Issuer, Redirect, Route
 from hms_svc.core.ports import ApiKey, StoreUnavailable
 
@@ -169,6 +170,17 @@ class KeyBook:
             raise StoreUnavailable("the key store is down")
         return next((key for key in self.keys if key.sha256 == sha256), None)
 
+    def all(self) -> list[ApiKey]:
+        return self.keys
+
+    def note_use(self, key: ApiKey, moment_s: int) -> None:
+        if self.down:
+            raise StoreUnavailable("the key store is down")
+        self.keys = [
+            replace(kept, last_used_s=max(kept.last_used_s or 0, moment_s)) if kept.id == key.id else kept
+            for kept in self.keys
+        ]
+
 
 def route(*auth: str, **more: Any) -> Route:
     return Route(name="a-route", path="/a", action=Redirect(), auth=auth, **more)
@@ -182,10 +194,13 @@ class Desk:
         self.source = KeySet(list(members)) if members else KeySet()
         self.store = KeyBook()
         self.issuers = issuers
+        self.later: list[Callable[[], None]] = []
+        """What is to be done when the caller has its answer."""
         self.authenticator = Authenticator(
             clock=self.clock,
             key_source=self.source,
             key_store=self.store,
+            key_accepted=KeyUses(self.store, self.later.append).note,
             demo_tokens={"demo-user-token": Caller("demo-user", "oauth", token_key="demo-user")},
         )
 

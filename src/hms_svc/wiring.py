@@ -11,6 +11,7 @@ from hms_svc.core.audit import AuditLog
 from hms_svc.core.authenticate import Authenticator
 from hms_svc.core.chain import Head, latest
 from hms_svc.core.changes import Change, changes
+from hms_svc.core.credentials.key_uses import KeyUses
 from hms_svc.core.forward import Forwarder
 from hms_svc.core.gateway import Gateway, Steps
 from hms_svc.core.jobs import Enqueuer
@@ -34,7 +35,7 @@ from hms_svc.local.policy_runner import ThreadPolicyRunner
 from hms_svc.local.system import SystemClock, SystemRandomness
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from hms_svc.core.model import Config
     from hms_svc.core.own import OwnPaths
@@ -104,6 +105,7 @@ def assemble(
     upstream = HttpUpstream(resolve=resolve)
     runner = ThreadPolicyRunner()
     limits = MemoryLimits(clock)
+    keys = KeyFile(settings.keys, clock)
     key_source: KeySource = HttpKeySource(clock)
     demo = DemoIssuer(settings.state, randomness) if settings.demo else None
     if demo is not None:
@@ -112,7 +114,8 @@ def assemble(
         authenticator=Authenticator(
             clock=clock,
             key_source=key_source,
-            key_store=KeyFile(settings.keys, clock),
+            key_store=keys,
+            key_accepted=KeyUses(keys, _on_a_thread).note,
             demo_tokens=DEMO_TOKENS if settings.demo else {},
         ),
         limiter=Limiter(limits, limits),
@@ -134,6 +137,11 @@ def assemble(
         return Assembly(gateway, gateway_with(admin), routes, upstream, sinks, runner)
     gateway.own = admin
     return Assembly(gateway, None, routes, upstream, sinks, runner)
+
+
+def _on_a_thread(work: Callable[[], None]) -> None:
+    """Done beside the traffic; the loop waits for what is left when it ends."""
+    asyncio.get_running_loop().run_in_executor(None, work)
 
 
 def _audit(settings: Settings, randomness: SystemRandomness) -> tuple[tuple[AuditSink, ...], Head]:

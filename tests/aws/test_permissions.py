@@ -5,6 +5,8 @@ The calls are those that boto3 prepares while the router works over moto: they a
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -13,6 +15,7 @@ import pytest
 from aws.cloud import CONTEXT, Cloud, aws, event
 from aws.test_template import as_list, statements
 
+from hms_svc.aws.dynamodb_keys import DynamoDbKeys, operator_client
 from hms_svc.aws.ssm_client import router_client
 from hms_svc.aws.ssm_routes import SsmRoutes
 from hms_svc.aws.ssm_write import write
@@ -53,6 +56,7 @@ class Seen:
 
     def __init__(self) -> None:
         self.actions: set[tuple[str, str]] = set()
+        self.updates_of_keys: list[dict[str, Any]] = []
 
     def __call__(self, model: Any, params: Any, **_: Any) -> None:
         service = model.service_model.service_name
@@ -60,6 +64,8 @@ class Seen:
         text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body)
         table = next((name for name in ("limits", "keys") if f'"TableName": "{name}"' in text), "")
         self.actions.add((f"{service}:{model.name}", table))
+        if (model.name, table) == ("UpdateItem", "keys"):
+            self.updates_of_keys.append(json.loads(text))
 
 
 @pytest.fixture
@@ -89,9 +95,10 @@ def test_the_router_is_allowed_exactly_what_it_calls(seen: Seen, aws: Cloud) -> 
     routes = SsmRoutes(router_client, "/hms-svc/routes")
     written = write(routes, ROUTES.encode(), expected=None, randomness=SystemRandomness())
     assert written.parts > 0
+    key, kept = issue(SystemRandomness(), name="n", owner="o", scopes=frozenset(), now_s=1, expires_s=None)
+    DynamoDbKeys("keys", operator_client).add(kept)
     seen.actions.clear()
     router = aws.router()
-    key, _ = issue(SystemRandomness(), name="n", owner="o", scopes=frozenset(), now_s=1, expires_s=None)
     big = "x" * 400_000
     calls = [
         event(path="/limited"),
@@ -100,5 +107,24 @@ def test_the_router_is_allowed_exactly_what_it_calls(seen: Seen, aws: Cloud) -> 
         event("POST", "/reports", body=big),
         event("POST", "/lost", body=big),
     ]
-    assert [router(call, CONTEXT)["statusCode"] for call in calls] == [302, 401, 202, 202, 503]
+    assert [router(call, CONTEXT)["statusCode"] for call in calls] == [302, 302, 202, 202, 503]
     assert seen.actions == allowed()
+
+
+def test_of_a_key_the_router_writes_what_the_role_and_the_endpoint_allow_and_no_more(seen: Seen, aws: Cloud) -> None:
+    aws.put_routes(ROUTES)
+    key, kept = issue(SystemRandomness(), name="n", owner="o", scopes=frozenset(), now_s=1, expires_s=None)
+    DynamoDbKeys("keys", operator_client).add(kept)
+    aws.router()(event(path="/keyed", X_API_Key=key), CONTEXT)
+    (asked,) = seen.updates_of_keys
+    expressions = f"{asked['UpdateExpression']} {asked['ConditionExpression']}"
+    named = {word for word in re.findall(r"(?<!:)\b[a-z]\w+", expressions) if not word.startswith("attribute_")}
+    assert asked["ReturnValues"] == "NONE"
+    only = {
+        "ForAllValues:StringEquals": {"dynamodb:Attributes": sorted(named | set(asked["Key"]), reverse=True)},
+        "StringEqualsIfExists": {"dynamodb:ReturnValues": asked["ReturnValues"]},
+    }
+    conditions = {
+        at: statement["Condition"] for at, statement in statements() if statement.get("Sid") == "NoteUseOfKeys"
+    }
+    assert conditions == {"RouterRole": only, "DynamoDbEndpoint": only}

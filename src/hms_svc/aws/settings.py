@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MAX_AGE_S = 3_600
 """The largest age of routes and of cached keys that can be set, in seconds."""
 _SSM = re.compile(r"/[A-Za-z0-9_.\-/]{1,900}")
-_TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}|arn:[a-z-]+:dynamodb:[a-z0-9-]+:[0-9]{12}:table/[A-Za-z0-9_.-]{3,255}")
+TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}|arn:[a-z-]+:dynamodb:[a-z0-9-]+:[0-9]{12}:table/[A-Za-z0-9_.-]{3,255}")
 _STREAM = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _QUEUE = re.compile(r"https?://[^\s?#]{1,900}")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -49,10 +49,10 @@ class RouterSettings(NamedTuple):
         return cls(
             routes=_place(environment, "HMS_SVC_ROUTES", "ssm", _SSM, example="ssm:/hms-svc/routes"),
             limits=_or_word(environment, "HMS_SVC_LIMITS", "memory:")
-            or _place(environment, "HMS_SVC_LIMITS", "dynamodb", _TABLE, example="dynamodb:TABLE"),
+            or _place(environment, "HMS_SVC_LIMITS", "dynamodb", TABLE, example="dynamodb:TABLE"),
             audit=_or_word(environment, "HMS_SVC_AUDIT", "log:")
             or _place(environment, "HMS_SVC_AUDIT", "firehose", _STREAM, example="firehose:STREAM"),
-            keys=_optional(environment, "HMS_SVC_KEYS", "dynamodb", _TABLE, example="dynamodb:TABLE"),
+            keys=_optional(environment, "HMS_SVC_KEYS", "dynamodb", TABLE, example="dynamodb:TABLE"),
             jobs=_optional(environment, "HMS_SVC_JOBS", "sqs", _QUEUE, example="sqs:https://QUEUE_URL"),
             jobs_bucket=_bucket(environment),
             routes_max_age_s=_seconds(environment, "HMS_SVC_ROUTES_MAX_AGE", 30),

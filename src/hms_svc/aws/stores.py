@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hms_svc.aws.settings import RouterSettings
-    from hms_svc.core.ports import ApiKey, AuditSink, Clock, JobQueue, KeyStore, LimitStore
+    from hms_svc.core.ports import ApiKey, AuditSink, Clock, JobQueue, KeyStore, KeyUseStore, LimitStore
 
     class FlushedSink(AuditSink, Protocol):
         """A sink that may keep records until it is told to send them."""
@@ -30,14 +30,15 @@ def limit_store(settings: RouterSettings, clock: Clock, count: Callable[[str], N
     return DynamoDbLimits(settings.limits, limits_client, clock, count=count)
 
 
-def key_store(settings: RouterSettings, clock: Clock) -> KeyStore:
-    """The table of API keys behind a short memory."""
+def key_stores(settings: RouterSettings, clock: Clock) -> tuple[KeyStore, KeyUseStore]:
+    """The table of API keys, behind a short memory where keys are found, and as it is where their use is noted."""
     if settings.keys is None:
-        return NoKeys()
+        return NoKeys(), NoKeys()
     from hms_svc.aws.cached_keys import CachedKeys
     from hms_svc.aws.dynamodb_keys import DynamoDbKeys, keys_client
 
-    return CachedKeys(DynamoDbKeys(settings.keys, keys_client), clock, ttl_s=settings.keys_cache_s)
+    table = DynamoDbKeys(settings.keys, keys_client)
+    return CachedKeys(table, clock, ttl_s=settings.keys_cache_s), table
 
 
 def audit_sink(settings: RouterSettings, count: Callable[[str, int], None]) -> FlushedSink:
@@ -62,11 +63,14 @@ def job_queue(settings: RouterSettings) -> JobQueue:
 
 
 class NoKeys:
-    """The `KeyStore` of a router that has no table of keys: it knows none."""
+    """The `KeyStore` and `KeyUseStore` of a router that has no table of keys: it knows none."""
 
     async def find(self, sha256: str) -> ApiKey | None:  # noqa: ARG002  (the port's signature)
         """None."""
         return None
+
+    def note_use(self, key: ApiKey, moment_s: int) -> None:
+        """Nothing: no key was used."""
 
 
 def _print(line: str) -> None:

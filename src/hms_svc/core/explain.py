@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hms_svc.core.answer import preflight
 from hms_svc.core.arrive import Arrival, arrive
+from hms_svc.core.credentials.key_places import keys_at
 from hms_svc.core.entry import Entry
 from hms_svc.core.errors import Refusal
 from hms_svc.core.model import Enqueue, Forward, Redirect
@@ -15,7 +16,7 @@ from hms_svc.core.summary import limit_text
 
 if TYPE_CHECKING:
     from hms_svc.core.match import Match, RouteTable
-    from hms_svc.core.model import Request, Requirements, Route
+    from hms_svc.core.model import Config, Request, Requirements, Route
     from hms_svc.core.ports import Randomness
 
 Finding = tuple[str, str]
@@ -39,20 +40,23 @@ def explain(table: RouteTable, request: Request, randomness: Randomness) -> list
             return [*findings, ("answer", f"204 by the gateway itself, Allow: {allow}")]
         detail = f"{refusal.response_status} {refusal.detail}" + (f", Allow: {allow}" if allow else "")
         return [*findings, ("answer", detail)]
-    return findings + _served(arrival, match)
+    return findings + _served(arrival, match, table.config)
 
 
-def _served(arrival: Arrival, match: Match) -> list[Finding]:
+def _served(arrival: Arrival, match: Match, config: Config) -> list[Finding]:
     route = match.route
     findings = [("match", f"route {route.name}" + "".join(f", {k} = {v!r}" for k, v in match.params.items()))]
-    presented = [scheme for scheme in route.auth if _is_presented(arrival.request, scheme)]
+    presented = [scheme for scheme in route.auth if _times(scheme, arrival.request, route, config)]
     if not route.auth:
         findings.append(("authenticate", "nobody needs to: the route is open (auth: none)"))
     elif presented:
         findings.append(("authenticate", f"{' and '.join(presented)} presented; verified only when it is sent"))
     else:
-        findings.append(("authenticate", f"needs {' or '.join(route.auth)}, none is presented"))
+        ways = " or ".join(_way(scheme, route, config) for scheme in route.auth)
+        findings.append(("authenticate", f"needs {ways}, none is presented"))
         return [*findings, ("answer", "401 Bad credentials")]
+    if presented[:1] == ["api_key"] and _times("api_key", arrival.request, route, config) > 1:
+        return [*findings, ("answer", "400 There is more than one API key")]
     needs = _names(route.require)
     if route.require.any_of:
         needs.append("one of " + " | ".join(" and ".join(_names(one)) for one in route.require.any_of))
@@ -70,16 +74,24 @@ def _names(require: Requirements) -> list[str]:
     return sorted(require.scopes) + sorted(require.claims)
 
 
-def _is_presented(request: Request, scheme: str) -> bool:
-    """Whether a credential of this kind is there, good or not."""
+def _times(scheme: str, request: Request, route: Route, config: Config) -> int:
+    """How many credentials of this kind are there, good or not."""
     word = request.headers.get("authorization", "").partition(" ")[0].lower()
     match scheme:
         case "oauth":
-            return bool(word == "bearer")
+            return int(word == "bearer")
         case "api_key":
-            return "x-api-key" in request.headers or word == "apikey"
+            return len(keys_at(request, route, config)) + int(word == "apikey")
         case _:
-            return request.certificate is not None
+            return int(request.certificate is not None)
+
+
+def _way(scheme: str, route: Route, config: Config) -> str:
+    """The credential, and of an API key where it is looked for."""
+    if scheme != "api_key":
+        return scheme
+    query = f" or ?{route.api_key_query}=" if route.api_key_query else ""
+    return f"api_key (in {config.api_key_header}{query})"
 
 
 def _destination(arrival: Arrival, route: Route) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hms_svc.core.policy import Policy
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
+API_KEY_HEADER = "X-API-Key"
 
 
 def _empty() -> Mapping[str, Any]:
@@ -313,6 +314,8 @@ class Route:
     """Bytes."""
     audit: str = "best_effort"
     """``required`` or ``best_effort``."""
+    api_key_query: str | None = None
+    """The query parameter that may carry an API key, decoded; None: a key in the query is never looked at."""
     description: str = ""
 
 
@@ -348,6 +351,8 @@ class Config:
     issuers: tuple[Issuer, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     """Networks (CIDR) whose ``X-Forwarded-*`` and ``Forwarded`` are believed."""
+    api_key_header: str = API_KEY_HEADER
+    """The field that carries an API key."""
     sha256: str = ""
     """Of the file's bytes: which configuration was in force."""
     warnings: tuple[str, ...] = ()

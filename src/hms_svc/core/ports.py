@@ -83,6 +83,8 @@ class ApiKey:
     expires_s: int | None = None
     """Seconds since 1970; None: does not expire."""
     revoked_s: int | None = None
+    last_used_s: int | None = None
+    """The hour in which it was last accepted, as far as that was noted: `KeyStore.find` may not know; None: never."""
 
 
 class KeyStore(Protocol):
@@ -90,6 +92,17 @@ class KeyStore(Protocol):
 
     async def find(self, sha256: str) -> ApiKey | None:
         """The key with this hash, expired and revoked ones too, or None. Raises `StoreUnavailable`."""
+        ...
+
+
+class KeyUseStore(Protocol):
+    """When the API keys were last used."""
+
+    def note_use(self, key: ApiKey, moment_s: int) -> None:
+        """Keep ``moment_s`` as the last use of ``key``, unless a later one is kept, or the key is gone.
+
+        May take its time: no caller waits for it. Raises `StoreUnavailable`.
+        """
         ...
 
 

@@ -390,3 +390,18 @@ def test_counting_tokens_where_nobody_has_one_is_warned_of() -> None:
     assert warnings(f"{ROUTE}, rate_limit: 30/m per_token}}") == (
         "routes.yml:1:48 routes[0].rate_limit: nobody has a token where auth is none, so calls are counted per ip",
     )
+
+
+IN_URLS = (
+    "keys in URLs stay in browser histories and in the logs of every proxy on the way; callers who can send a header "
+    "should"
+)
+
+
+def test_keys_in_urls_and_a_header_that_no_route_uses_are_warned_of() -> None:
+    assert warnings("- {path: /x, auth: api_key, api_key: {query: key}, forward_to: http://x}") == (
+        "routes.yml:1:29 routes[0].api_key: " + IN_URLS,
+    )
+    assert warnings(f"api_keys: {{header: X-Key}}\nroutes:\n{ROUTE}}}") == (
+        "routes.yml:1:1 api_keys: no route takes API keys (auth: api_key), so the header is not used",
+    )

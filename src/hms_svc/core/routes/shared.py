@@ -1,4 +1,4 @@
-"""Settings of a routes file that all routes share: ``issuers`` and ``trusted_proxies``."""
+"""Settings of a routes file that all routes share: ``issuers``, ``api_keys`` and ``trusted_proxies``."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from hms_svc.core.forward import HOP_BY_HOP, SET_BY_THE_GATEWAY
 from hms_svc.core.model import Issuer
 from hms_svc.core.routes.places import Wrong
 from hms_svc.core.routes.problems import shown
-from hms_svc.core.routes.texts import HOST, duration, line, network, refuse_password
+from hms_svc.core.routes.texts import HOST, duration, line, network, refuse_password, token
 
 if TYPE_CHECKING:
     from hms_svc.core.routes.places import Place, Readers
@@ -28,11 +29,33 @@ _ISSUER = re.compile(rf"(?:https://{HOST}|http://{_LOOPBACK}){_PORT}{_PATH}")
 _JWKS_URI = re.compile(rf"{_ISSUER.pattern}(?:\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?")
 _MAX_URL = 1_000
 _TYP = re.compile(r"(?i:application/)?[A-Za-z0-9!#$&^_.+-]{1,127}")
+_WITH_A_MEANING = re.compile(
+    r"accept.*|access-control-.*|authorization|baggage|cache-control|content-.*|cookie|date|dnt|dpop|from|if-.*|"
+    r"last-event-id|link|max-forwards|origin|pragma|prefer|priority|proxy-.*|range|referer|sec-.*|server|set-cookie|"
+    r"signature.*|upgrade-.*|user-agent|via|warning|www-authenticate|x-amz.*|x-b3-.*|x-client-cert.*|x-correlation-id|"
+    r"x-forwarded.*|x-hms-.*|x-http-method.*|x-requested-with"
+)
+"""Fields, beside those of one connection, that clients, proxies and this gateway use for something else."""
 
 
 def trusted_proxies(place: Place) -> tuple[str, ...]:
     """The networks whose word on a caller's address is believed."""
     return place.items(network)
+
+
+def api_key_header(place: Place) -> str | None:
+    """The field that carries API keys; None when nothing is said of it."""
+    fields = place.fields(("header",), "api_keys")
+    why = "write the header that carries API keys, such as X-Agency-Key"
+    return fields.need("header", _header_for_keys, None, why)
+
+
+def _header_for_keys(place: Place) -> str:
+    name = token(place)
+    plain = name.lower().replace("_", "-")
+    if plain in HOP_BY_HOP | SET_BY_THE_GATEWAY or _WITH_A_MEANING.fullmatch(plain):
+        raise Wrong(f"{shown(name)} has a meaning of its own; name a header for keys alone, such as X-Agency-Key")
+    return name
 
 
 def issuers(place: Place) -> tuple[Issuer, ...]:

@@ -21,6 +21,7 @@ def warnings(
 ) -> tuple[str, ...]:
     """One sentence each, with its place, as a problem has it."""
     found = [*_of_issuers(root, reads, issuers), *_of_proxies(root, proxies), *_of_routes(reads)]
+    found += [*_of_keys(root, reads)]
     return tuple(str(problem) for problem in sorted(found))
 
 
@@ -34,6 +35,18 @@ def _of_issuers(root: Place, reads: Sequence[RouteRead], issuers: Sequence[Issue
     if issuers and not with_tokens:
         place = root.below("issuers")
         yield place.problem("no route takes tokens (auth: oauth), so the issuers are not used")
+
+
+def _of_keys(root: Place, reads: Sequence[RouteRead]) -> Iterator[Problem]:
+    if root.has("api_keys") and not any("api_key" in read.route.auth for read in reads):
+        yield root.below("api_keys").problem("no route takes API keys (auth: api_key), so the header is not used")
+    for read in reads:
+        if read.route.api_key_query is not None:
+            place = read.fields.at("api_key")
+            yield place.problem(
+                "keys in URLs stay in browser histories and in the logs of every proxy on the way; callers who can send"
+                " a header should"
+            )
 
 
 def _of_proxies(root: Place, proxies: Sequence[str]) -> Iterator[Problem]:
