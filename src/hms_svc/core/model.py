@@ -313,6 +313,19 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class IntrospectionEndpoint:
+    """Where an issuer is asked about its tokens (RFC 7662), and as whom."""
+
+    client_id: str
+    client_secret: str
+    """Where the secret is: ``file:PATH`` or ``ssm:/NAME``. Never the secret itself."""
+    url: str | None = None
+    """None: the ``introspection_endpoint`` of OpenID discovery."""
+    cache_s: float = 60.0
+    """How long an answer is believed, counted from when it was asked for, and never past ``exp``; 0: not at all."""
+
+
+@dataclass(frozen=True, slots=True)
 class Issuer:
     """Who may sign tokens (``issuers:``)."""
 
@@ -324,6 +337,8 @@ class Issuer:
     algorithms: tuple[str, ...] = ("RS256", "ES256")
     jwks_uri: str | None = None
     """None: found by OpenID discovery."""
+    introspection: IntrospectionEndpoint | None = None
+    """Where there is one, the issuer is asked about its tokens, and no signature of them is verified here."""
 
 
 @dataclass(frozen=True, slots=True)

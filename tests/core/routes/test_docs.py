@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from fakes_routes import PROJECT, SCHEMA, problems, validator
 
-from hms_svc.core.model import Cors, Forward, Issuer, Limit, Redirect, Route
+from hms_svc.core.model import Cors, Forward, IntrospectionEndpoint, Issuer, Limit, Redirect, Route
 from hms_svc.core.routes.yaml_tree import parse, plain
 
 REFERENCE = (PROJECT / "docs" / "routes.md").read_text("utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", REFERENCE, re.DOTALL)
 DEFAULTS = {
     "algorithms": (Issuer, "algorithms"),
+    "cache": (IntrospectionEndpoint, "cache_s"),
     "timeout": (Forward, "timeout_s"),
     "retries": (Forward, "retries"),
     "max_body": (Route, "max_body"),
@@ -25,7 +26,7 @@ DEFAULTS = {
     "on_error": (Limit, "on_error"),
     "max_age": (Cors, "max_age_s"),
 }
-WRITTEN = {"`30s`": 30.0, "`10MB`": 10_000_000, "`[RS256, ES256]`": ("RS256", "ES256")}
+WRITTEN = {"`30s`": 30.0, "`60s`": 60.0, "`10MB`": 10_000_000, "`[RS256, ES256]`": ("RS256", "ES256")}
 
 
 def keys(schema: Any) -> set[str]:

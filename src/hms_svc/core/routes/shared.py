@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hms_svc.core.model import Issuer
+from hms_svc.core.routes.introspection import introspection
 from hms_svc.core.routes.places import Wrong
 from hms_svc.core.routes.problems import shown
 from hms_svc.core.routes.texts import HOST, line, network, refuse_password
@@ -36,9 +38,17 @@ def issuers(place: Place) -> tuple[Issuer, ...]:
         if issuer.issuer and issuer.issuer in seen:
             at.report(f"has the same issuer as issuers.{seen[issuer.issuer]}; give that one a list of audiences")
         seen.setdefault(issuer.issuer, name)
-    return tuple(
-        Issuer(name, issuer.issuer, issuer.audience, issuer.algorithms, issuer.jwks_uri) for name, (_, issuer) in named
-    )
+    _one_introspection(named)
+    return tuple(replace(issuer, name=name) for name, (_, issuer) in named)
+
+
+def _one_introspection(named: tuple[tuple[str, tuple[Place, Issuer]], ...]) -> None:
+    asked = [(name, at.below("introspection")) for name, (at, _) in named if at.has("introspection")]
+    for _, at in asked[1:]:
+        at.report(
+            f"issuers.{asked[0][0]} has introspection too, and only one issuer can: an opaque token does not say whose "
+            "it is, and showing it to another issuer would give it away"
+        )
 
 
 def _name(text: str) -> str:
@@ -48,11 +58,15 @@ def _name(text: str) -> str:
 
 
 def _issuer(place: Place) -> Issuer:
-    fields = place.fields(("issuer", "audience", "algorithms", "jwks_uri"), "an issuer")
+    fields = place.fields(("issuer", "audience", "algorithms", "jwks_uri", "introspection"), "an issuer")
     url = fields.need("issuer", _issuer_url, "", "write the iss of its tokens, such as https://login.agency.example/")
     why = "write the aud that tokens for this gateway carry; without one, tokens for others would be good here"
     audience = fields.need("audience", lambda at: at.one_or_more(line(500)), (), why)
     given = fields.given({"algorithms": lambda at: at.items(_algorithm), "jwks_uri": _jwks_uri})
+    given |= fields.given({"introspection": lambda at: introspection(at, _introspection_url)})
+    for key in ("algorithms", "jwks_uri"):
+        if "introspection" in fields and key in fields:
+            fields.at(key).report("has no effect beside introspection, which verifies no signature; leave one out")
     return Issuer("", url, audience, **given)
 
 
@@ -62,6 +76,10 @@ def _issuer_url(place: Place) -> str:
 
 def _jwks_uri(place: Place) -> str:
     return _url(place, _JWKS_URI, "an https URL such as https://login.agency.example/keys, without fragment")
+
+
+def _introspection_url(place: Place) -> str:
+    return _url(place, _JWKS_URI, "an https URL such as https://login.agency.example/introspect, without fragment")
 
 
 def _url(place: Place, pattern: re.Pattern[str], what: str) -> str:
