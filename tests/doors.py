@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from fakes_introspection import Answers
 from worlds import CountingRandomness, MemorySink, OwnedClock, RecordingUpstream, drive
 
 from hms_svc.core.audit import AuditLog
@@ -77,6 +78,7 @@ class Door:
                     clock=self.clock,
                     key_source=NoKeys(),
                     key_store=NoKeys(),
+                    introspection=Answers(down=True),
                     demo_tokens={"alices-token": ALICE, "guests-token": GUEST},
                 ),
                 limiter=Limiter(limits, limits),

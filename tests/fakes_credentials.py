@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from fakes_introspection import Answers
 from worlds import OwnedClock, drive, request
 
 from hms_svc.core.authenticate import Authenticator
@@ -158,11 +159,13 @@ class Desk:
         self.clock = OwnedClock(NOW_S * 1_000_000_000)
         self.source = KeySet(list(members)) if members else KeySet()
         self.store = KeyBook()
+        self.introspection = Answers()
         self.issuers = issuers
         self.authenticator = Authenticator(
             clock=self.clock,
             key_source=self.source,
             key_store=self.store,
+            introspection=self.introspection,
             demo_tokens={"demo-user-token": Caller("demo-user", "oauth", token_key="demo-user")},
         )
 

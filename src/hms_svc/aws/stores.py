@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hms_svc.aws.settings import RouterSettings
-    from hms_svc.core.ports import ApiKey, AuditSink, Clock, JobQueue, KeyStore, LimitStore
+    from hms_svc.core.ports import ApiKey, AuditSink, Clock, Introspection, JobQueue, KeyStore, LimitStore
 
     class FlushedSink(AuditSink, Protocol):
         """A sink that may keep records until it is told to send them."""
@@ -38,6 +38,18 @@ def key_store(settings: RouterSettings, clock: Clock) -> KeyStore:
     from hms_svc.aws.dynamodb_keys import DynamoDbKeys, keys_client
 
     return CachedKeys(DynamoDbKeys(settings.keys, keys_client), clock, ttl_s=settings.keys_cache_s)
+
+
+def introspection(clock: Clock) -> Introspection:
+    """Issuers that are asked about tokens, with secrets in SSM."""
+    from hms_svc.aws.ssm_client import router_client
+    from hms_svc.aws.ssm_secrets import SsmSecrets
+    from hms_svc.aws.upstream import RequestsUpstream
+    from hms_svc.local.introspect import MAX_BYTES, Introspector
+    from hms_svc.local.secrets import Secrets
+
+    upstream = RequestsUpstream(max_body=MAX_BYTES, body_in_time=True)
+    return Introspector(upstream, Secrets(SsmSecrets(router_client, clock)), clock)
 
 
 def audit_sink(settings: RouterSettings, count: Callable[[str, int], None]) -> FlushedSink:
