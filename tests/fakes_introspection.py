@@ -52,6 +52,13 @@ class Answers:
         return answer if isinstance(answer, bytes) else json.dumps(answer).encode()
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Whoever asked has gone: that is what some tests are about."""
+
+
 class IntrospectionServer:
     """An introspection endpoint and its discovery document on a loopback port. It counts who asks, and how."""
 
@@ -107,8 +114,7 @@ class IntrospectionServer:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the base class's name)
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()

@@ -179,7 +179,7 @@ def test_an_answer_that_cannot_be_understood_is_503_and_not_kept() -> None:
     for _ in range(2):
         with pytest.raises(Unavailable) as refusal:
             desk.bearer("opaque")
-    assert refusal.value.cause == "the introspection by issuer legacy cannot be read: it is not JSON at character 0"
+        assert refusal.value.cause == "the introspection by issuer legacy cannot be read: it is not JSON at character 0"
     desk.introspection.by_token["opaque"] = ACTIVE
     assert desk.bearer("opaque").name == "alice"
 
