@@ -87,6 +87,12 @@ def test_a_secret_that_is_not_there_is_looked_for_each_time() -> None:
     assert desk.read() == "hunter2"
 
 
+def test_a_line_break_at_its_end_which_came_from_a_file_is_no_part_of_a_secret() -> None:
+    desk = Desk()
+    put("hunter2\n")
+    assert desk.read() == "hunter2"
+
+
 def test_a_parameter_that_all_may_read_is_no_secret() -> None:
     desk = Desk()
     put("hunter2", "String")

@@ -41,14 +41,15 @@ class Secrets:
 
 
 def usable(text: str, place: str) -> str:
-    """``text``, if it can be a secret. Raises `StoreUnavailable`, which names ``place``."""
+    """``text`` without a line break at its end, if it can be a secret. Raises `StoreUnavailable`, naming ``place``."""
+    text = text.removesuffix("\n").removesuffix("\r")
     if not text or not text.isprintable():
         raise StoreUnavailable(f"the secret {place} is empty, or not one line of text")
     return text
 
 
 def _of_file(path: Path) -> str:
-    """The content of a file without the line break at its end."""
+    """The secret in a file."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -61,4 +62,4 @@ def _of_file(path: Path) -> str:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
         raise StoreUnavailable(f"the secret file {path} is not UTF-8 text") from None
-    return usable(text.removesuffix("\n").removesuffix("\r"), f"file {path}")
+    return usable(text, f"file {path}")

@@ -70,6 +70,7 @@ def test_a_token_without_exp_is_good_as_long_as_the_issuer_says_so() -> None:
         ({"sub": ""}, "the sub is no text of 1 to 255 printable characters"),
         ({"scope": ["a"]}, "the scope is no text of scopes"),
         ({"token_type": "refresh_token"}, "the token_type is not that of a token for access"),
+        ({"token_type": "DPoP"}, "the token_type is not that of a token for access"),
         ({"token_use": "refresh_token"}, "the token_use is not that of a token for access"),
         ({"typ": "Refresh"}, "the typ is not that of a token for access"),
         ({"token_type": 1}, "the token_type is not that of a token for access"),
@@ -82,7 +83,9 @@ def test_an_answer_that_does_not_let_the_caller_in_says_why(changed: dict[str, A
     assert str(refusal.value) == why
 
 
-@pytest.mark.parametrize("changed", [{"token_type": "Bearer"}, {"token_type": "DPoP"}, {"typ": "at+JWT"}], ids=str)
+@pytest.mark.parametrize(
+    "changed", [{"token_type": "Bearer"}, {"token_use": "access_token"}, {"typ": "at+JWT"}], ids=str
+)
 def test_a_token_for_access_may_say_so(changed: dict[str, Any]) -> None:
     assert read(said(**changed))[0].name == "alice"
 

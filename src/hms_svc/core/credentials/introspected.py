@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _NAMES = ("sub", "username", "client_id")
 _OF_ACCESS: Mapping[str, frozenset[str]] = {
-    "token_type": frozenset({"bearer", "dpop", "access_token"}),
+    "token_type": frozenset({"bearer", "access_token"}),
     "token_use": frozenset({"access", "access_token"}),
     "typ": frozenset({"bearer", "jwt", "at+jwt"}),
 }
