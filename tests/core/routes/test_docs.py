@@ -16,6 +16,8 @@ REFERENCE = (PROJECT / "docs" / "routes.md").read_text("utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", REFERENCE, re.DOTALL)
 DEFAULTS = {
     "algorithms": (Issuer, "algorithms"),
+    "audience_claim": (Issuer, "audience_claim"),
+    "leeway": (Issuer, "leeway_s"),
     "cache": (IntrospectionEndpoint, "cache_s"),
     "timeout": (Forward, "timeout_s"),
     "retries": (Forward, "retries"),
