@@ -82,3 +82,13 @@ def test_the_least_recently_used_give_way() -> None:
     cache.get("a", LEGACY, at(0))
     cache.put("d", GOOD)
     assert [name for name in "abcd" if cache.get(name, LEGACY, at(0))] == ["a", "c", "d"]
+
+
+def test_large_answers_give_way_to_one_another() -> None:
+    cache = IntrospectionCache(max_characters=100)
+    for name in "abc":
+        cache.put(name, GOOD._replace(characters=40))
+        cache.put(name, GOOD._replace(characters=40))
+    assert [name for name in "abc" if cache.get(name, LEGACY, at(0))] == ["b", "c"]
+    cache.put("d", GOOD._replace(characters=101))
+    assert len(cache) == 0

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hms_svc.core.credentials.api_keys import make
 from hms_svc.core.credentials.opaque_tokens import issuer_to_ask
 from hms_svc.core.errors import BadCredentials, Malformed, Unavailable
-from hms_svc.core.model import IntrospectionEndpoint
+from hms_svc.core.model import ClientCertificate, IntrospectionEndpoint
 from hms_svc.local.system import SystemRandomness
 
 BOTH = (AGENCY, LEGACY)
@@ -90,6 +90,49 @@ def test_without_an_issuer_to_ask_an_opaque_token_is_refused() -> None:
     desk = Desk()
     assert cause_of(desk, "opaque") == "it is no signed token: it has 1 part, not 3"
     assert desk.introspection.asked == {}
+
+
+# Tokens that are bound, or live too long
+
+
+def test_a_bound_token_needs_its_certificate_each_time() -> None:
+    desk = Desk(issuers=BOTH)
+    desk.introspection.by_token["opaque"] = {**ACTIVE, "cnf": {"x5t#S256": "its thumbprint"}}
+    own = ClientCertificate("CN=a", "01", "CN=ca", thumbprint="its thumbprint")
+    bearer = ("Authorization", "Bearer opaque")
+    assert desk.identify(bearer, certificate=own).name == "alice"
+    assert cause_of(desk, "opaque") == "the token is bound to a client certificate, and none came with it"
+    with pytest.raises(BadCredentials):
+        desk.identify(bearer, certificate=replace(own, thumbprint="another's"))
+    assert desk.introspection.asked["opaque"] == 1
+
+
+def test_an_issuer_whose_tokens_must_be_bound_is_held_to_that() -> None:
+    desk = Desk(issuers=(replace(LEGACY, certificate_bound=True),))
+    assert cause_of(desk, "opaque") == "the token is not bound to a client certificate"
+
+
+def test_a_token_bound_in_another_way_is_refused() -> None:
+    desk = Desk(issuers=BOTH)
+    desk.introspection.by_token["opaque"] = {**ACTIVE, "cnf": {"jkt": "a"}}
+    assert cause_of(desk, "opaque") == "the token is bound by jkt, which is not supported"
+
+
+def test_an_issuers_settings_of_claims_count_for_its_answers() -> None:
+    strict = replace(LEGACY, audience_claim="client_id", leeway_s=0, max_lifetime_s=3600)
+    good = {**ACTIVE, "client_id": "hms-api", "iat": NOW_S}
+    desk = Desk(issuers=(strict,))
+    desk.introspection.by_token = {
+        "good": good,
+        "others": {**good, "client_id": "x"},
+        "late": {**good, "exp": NOW_S},
+        "long": {**good, "exp": NOW_S + 3601},
+        "endless": {name: value for name, value in good.items() if name != "exp"},
+    }
+    assert desk.bearer("good").name == "alice"
+    assert cause_of(desk, "others") == "the client_id is for others"
+    assert cause_of(desk, "late") == "token expired 0 s ago"
+    assert {cause_of(desk, "long"), cause_of(desk, "endless")} == {"the token lives longer than 3600 s"}
 
 
 # For how long an answer is believed

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MAX_ENTRIES = 4096
 """Of each kind."""
+MAX_CHARACTERS = 4_000_000
+"""Of the answers that are known, for each kind; what is kept of one is some ten times its text."""
 REFUSED_S = 10.0
 """How long a refused token stays refused unasked: an issuer's copies may learn of a new token one after the other."""
 
@@ -34,37 +36,60 @@ class Known(NamedTuple):
     caller: Caller | None
     refusal: str = ""
     expires_s: float = 0.0
+    characters: int = 0
+    """Of the answer: how much room its claims may take."""
 
 
 class IntrospectionCache:
     """The answers, by the SHA-256 of the tokens. It never holds a token itself."""
 
-    def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
-        self._accepted: OrderedDict[str, Known] = OrderedDict()
-        self._refused: OrderedDict[str, Known] = OrderedDict()
-        self._max = max_entries
+    def __init__(self, max_entries: int = MAX_ENTRIES, max_characters: int = MAX_CHARACTERS) -> None:
+        self._accepted = _Answers(max_entries, max_characters)
+        self._refused = _Answers(max_entries, max_characters)
 
     def __len__(self) -> int:
         return len(self._accepted) + len(self._refused)
 
     def get(self, sha256: str, issuer: Issuer, now: Moment) -> Known | None:
         """What is known, if it still holds and the issuer is configured as it was."""
-        for answers in (self._accepted, self._refused):
-            known = answers.get(sha256)
-            if known is not None:
-                if known.issuer == issuer and _holds(known, now):
-                    answers.move_to_end(sha256)
-                    return known
-                del answers[sha256]
-        return None
+        return self._accepted.find(sha256, issuer, now) or self._refused.find(sha256, issuer, now)
 
     def put(self, sha256: str, known: Known) -> None:
-        """Keep an answer; the one that was not used for longest gives way when there are too many."""
-        answers = self._refused if known.caller is None else self._accepted
-        answers[sha256] = known
-        answers.move_to_end(sha256)
-        if len(answers) > self._max:
-            answers.popitem(last=False)
+        """Keep an answer; those that were not used for longest give way when there are too many."""
+        (self._refused if known.caller is None else self._accepted).put(sha256, known)
+
+
+class _Answers(OrderedDict[str, Known]):
+    """Answers of one kind, the least recently used first."""
+
+    def __init__(self, max_entries: int, max_characters: int) -> None:
+        super().__init__()
+        self._max = max_entries
+        self._max_characters = max_characters
+        self._characters = 0
+
+    def find(self, sha256: str, issuer: Issuer, now: Moment) -> Known | None:
+        known = self.get(sha256)
+        if known is None:
+            return None
+        if known.issuer != issuer or not _holds(known, now):
+            self.drop(sha256)
+            return None
+        self.move_to_end(sha256)
+        return known
+
+    def put(self, sha256: str, known: Known) -> None:
+        self.drop(sha256)
+        self[sha256] = known
+        self._characters += known.characters
+        while len(self) > self._max or self._characters > self._max_characters:
+            _, oldest = self.popitem(last=False)
+            self._characters -= oldest.characters
+
+    def drop(self, sha256: str) -> None:
+        known = self.pop(sha256, None)
+        if known is not None:
+            self._characters -= known.characters
 
 
 def _holds(known: Known, now: Moment) -> bool:

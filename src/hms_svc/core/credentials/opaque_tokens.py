@@ -56,7 +56,7 @@ class OpaqueTokens:
             caller, expires_s = caller_introspected(answer, issuer, self._clock.wall_ns() / 1e9, sha256[:KEY_DIGITS])
         except TokenInvalid as refusal:
             return Known(issuer, asked, None, str(refusal))
-        return Known(issuer, asked, caller, expires_s=expires_s)
+        return Known(issuer, asked, caller, expires_s=expires_s, characters=len(answer))
 
     def _now(self) -> Moment:
         return Moment(self._clock.wall_ns(), self._clock.monotonic_ns())
