@@ -75,9 +75,8 @@ class InLambda(OverHttp):
 @pytest.fixture(params=["memory", "http", "lambda"])
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     with IntrospectionServer() as server:
-        yield {"memory": InMemory, "http": lambda: OverHttp(server), "lambda": lambda: InLambda(server)}[
-            request.param
-        ]()
+        worlds: dict[str, World] = {"memory": InMemory(), "http": OverHttp(server), "lambda": InLambda(server)}
+        yield worlds[request.param]
 
 
 def said(world: World, token: str) -> Any:
