@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from fakes_introspection import Answers
 from worlds import CountingRandomness, MemorySink, OwnedClock, RecordingUpstream, drive
 
 from hms_svc.core.audit import AuditLog
@@ -85,6 +86,7 @@ class Door:
                     clock=self.clock,
                     key_source=NoIssuers(),
                     key_store=ListedKeys(self.keys),
+                    introspection=Answers(down=True),
                     demo_tokens={"alices-token": ALICE, "guests-token": GUEST},
                 ),
                 limiter=Limiter(limits, limits),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from fakes_introspection import Answers
 from worlds import OwnedClock, drive, request
 
 from hms_svc.core.authenticate import Authenticator
@@ -193,6 +194,7 @@ class Desk:
         self.clock = OwnedClock(NOW_S * 1_000_000_000)
         self.source = KeySet(list(members)) if members else KeySet()
         self.store = KeyBook()
+        self.introspection = Answers()
         self.issuers = issuers
         self.later: list[Callable[[], None]] = []
         """What is to be done when the caller has its answer."""
@@ -201,6 +203,7 @@ class Desk:
             key_source=self.source,
             key_store=self.store,
             key_accepted=KeyUses(self.store, self.later.append).note,
+            introspection=self.introspection,
             demo_tokens={"demo-user-token": Caller("demo-user", "oauth", token_key="demo-user")},
         )
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hms_svc import __version__
+from hms_svc.aws.ssm_client import router_client
+from hms_svc.aws.ssm_secrets import SsmSecrets
 from hms_svc.core.audit import AuditLog
 from hms_svc.core.authenticate import Authenticator
 from hms_svc.core.chain import Head, latest
@@ -27,11 +29,15 @@ from hms_svc.local.audit_file import AuditFile
 from hms_svc.local.audit_ops import OpsSink
 from hms_svc.local.demo_credentials import DEMO_TOKENS, DemoIssuer, WithDemoIssuer
 from hms_svc.local.http.upstream import HttpUpstream
+from hms_svc.local.introspect import Introspector
+from hms_svc.local.introspection import SharedIntrospection
 from hms_svc.local.issuer_keys import HttpKeySource
 from hms_svc.local.jobs import SqliteJobs
 from hms_svc.local.key_file import KeyFile
 from hms_svc.local.limits import MemoryLimits
 from hms_svc.local.policy_runner import ThreadPolicyRunner
+from hms_svc.local.secrets import Secrets
+from hms_svc.local.secrets_on_a_thread import OnAThread
 from hms_svc.local.system import SystemClock, SystemRandomness
 
 if TYPE_CHECKING:
@@ -52,12 +58,14 @@ class Assembly:
     """Answers nothing but ``/_hms/``; there when the admin interface has a port of its own."""
     routes: RoutesInForce
     upstream: HttpUpstream
+    _issuers: HttpUpstream
     _sinks: tuple[AuditSink, ...]
     _runner: ThreadPolicyRunner
 
     async def close(self) -> None:
         """Close the record and everything else; what could not be delivered stays on disk."""
         await self.upstream.close()
+        await self._issuers.close()
         self._runner.close()
         for sink in self._sinks:
             await asyncio.to_thread(sink.close)
@@ -107,6 +115,8 @@ def assemble(
     limits = MemoryLimits(clock)
     keys = KeyFile(settings.keys, clock)
     key_source: KeySource = HttpKeySource(clock)
+    issuers = HttpUpstream()
+    secrets = Secrets(OnAThread(SsmSecrets(router_client, clock)))
     demo = DemoIssuer(settings.state, randomness) if settings.demo else None
     if demo is not None:
         key_source = WithDemoIssuer(key_source, demo)
@@ -116,6 +126,7 @@ def assemble(
             key_source=key_source,
             key_store=keys,
             key_accepted=KeyUses(keys, _on_a_thread).note,
+            introspection=SharedIntrospection(Introspector(issuers, secrets, clock)),
             demo_tokens=DEMO_TOKENS if settings.demo else {},
         ),
         limiter=Limiter(limits, limits),
@@ -134,9 +145,9 @@ def assemble(
     routes = RoutesInForce(gateway, loader, demo)
     admin = Admin(routes, settings.token)
     if own_admin_port:
-        return Assembly(gateway, gateway_with(admin), routes, upstream, sinks, runner)
+        return Assembly(gateway, gateway_with(admin), routes, upstream, issuers, sinks, runner)
     gateway.own = admin
-    return Assembly(gateway, None, routes, upstream, sinks, runner)
+    return Assembly(gateway, None, routes, upstream, issuers, sinks, runner)
 
 
 def _on_a_thread(work: Callable[[], None]) -> None:

@@ -14,6 +14,7 @@ import botocore.handlers
 import pytest
 from aws.cloud import CONTEXT, Cloud, aws, event
 from aws.test_template import as_list, statements
+from fakes_introspection import IntrospectionServer
 
 from hms_svc.aws.dynamodb_keys import DynamoDbKeys, operator_client
 from hms_svc.aws.ssm_client import router_client
@@ -42,17 +43,26 @@ routes:
 - path: /keyed
   redirect: {{host: elsewhere.example}}
   auth: api_key
+- path: /opaque
+  redirect: {{host: elsewhere.example}}
+  auth: oauth
 - path: /reports
   enqueue_to: sqs:jobs
   auth: none
 - path: /lost
   enqueue_to: sqs:http://sqs.us-east-1.amazonaws.com/123456789012/nowhere
   auth: none
-{MANY}"""
+{MANY}
+issuers:
+  legacy:
+    issuer: ISSUER
+    audience: hms-api
+    introspection: {{client_id: a, client_secret: ssm:/hms-svc/secrets/legacy}}
+"""
 
 
 class Seen:
-    """The actions that were called, each with the table it was called on."""
+    """The actions that were called, each with the table it was called on, or whether it was for a secret."""
 
     def __init__(self) -> None:
         self.actions: set[tuple[str, str]] = set()
@@ -63,6 +73,7 @@ class Seen:
         body = params.get("body", b"")
         text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body)
         table = next((name for name in ("limits", "keys") if f'"TableName": "{name}"' in text), "")
+        table = "secrets" if '"Name": "/hms-svc/secrets/' in text else table
         self.actions.add((f"{service}:{model.name}", table))
         if (model.name, table) == ("UpdateItem", "keys"):
             self.updates_of_keys.append(json.loads(text))
@@ -81,7 +92,7 @@ def seen() -> Iterator[Seen]:
 
 
 def allowed() -> set[tuple[str, str]]:
-    tables = {"LimitsTable.Arn": "limits", "KeysTable.Arn": "keys"}
+    tables = {"LimitsTable.Arn": "limits", "KeysTable.Arn": "keys", "${SecretsPath}/*": "secrets"}
     return {
         (action, next((name for arn, name in tables.items() if arn in str(statement["Resource"])), ""))
         for resource, statement in statements()
@@ -93,7 +104,16 @@ def allowed() -> set[tuple[str, str]]:
 
 def test_the_router_is_allowed_exactly_what_it_calls(seen: Seen, aws: Cloud) -> None:
     routes = SsmRoutes(router_client, "/hms-svc/routes")
-    written = write(routes, ROUTES.encode(), expected=None, randomness=SystemRandomness())
+    with IntrospectionServer() as issuer:
+        _every_call(seen, aws, routes, issuer)
+    assert seen.actions == allowed()
+
+
+def _every_call(seen: Seen, aws: Cloud, routes: SsmRoutes, issuer: IntrospectionServer) -> None:
+    boto3.client("ssm").put_parameter(Name="/hms-svc/secrets/legacy", Value="s3cret", Type="SecureString")
+    issuer.tokens["good"] = {"active": True, "aud": "hms-api", "sub": "alice"}
+    text = ROUTES.replace("ISSUER", issuer.url)
+    written = write(routes, text.encode(), expected=None, randomness=SystemRandomness())
     assert written.parts > 0
     key, kept = issue(SystemRandomness(), name="n", owner="o", scopes=frozenset(), now_s=1, expires_s=None)
     DynamoDbKeys("keys", operator_client).add(kept)
@@ -103,12 +123,13 @@ def test_the_router_is_allowed_exactly_what_it_calls(seen: Seen, aws: Cloud) -> 
     calls = [
         event(path="/limited"),
         event(path="/keyed", X_API_Key=key),
+        event(path="/opaque", Authorization="Bearer good"),
+        event(path="/opaque", Authorization="Bearer made-up"),
         event("POST", "/reports", body="small"),
         event("POST", "/reports", body=big),
         event("POST", "/lost", body=big),
     ]
-    assert [router(call, CONTEXT)["statusCode"] for call in calls] == [302, 302, 202, 202, 503]
-    assert seen.actions == allowed()
+    assert [router(call, CONTEXT)["statusCode"] for call in calls] == [302, 302, 302, 401, 202, 202, 503]
 
 
 def test_of_a_key_the_router_writes_what_the_role_and_the_endpoint_allow_and_no_more(seen: Seen, aws: Cloud) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from fakes_credentials import AGENCY, GOOD_CLAIMS, NOW_S, Desk, KeySet, ec_jwk, ec_key, rsa_jwk, rsa_key, signed, token
+from fakes_introspection import Answers
 from hypothesis import example, given
 from hypothesis import strategies as st
 from worlds import CountingRandomness, drive, request
@@ -268,7 +269,7 @@ def test_a_token_that_differs_in_its_signature_only_is_another() -> None:
 
 def test_a_demo_token_is_believed_where_it_was_given() -> None:
     assert Desk().bearer("demo-user-token").name == "demo-user"
-    without = Authenticator(clock=Desk().clock, key_source=KeySet(), key_store=Desk().store)
+    without = Authenticator(clock=Desk().clock, key_source=KeySet(), key_store=Desk().store, introspection=Answers())
     desk = Desk()
     desk.authenticator = without
     assert cause_of(desk, "demo-user-token") == "it is no signed token: it has 1 part, not 3"
@@ -341,7 +342,9 @@ def test_a_store_that_finds_another_key_is_not_believed() -> None:
 
     desk = Desk()
     key = new_key(desk)
-    desk.authenticator = Authenticator(clock=desk.clock, key_source=desk.source, key_store=Careless())
+    desk.authenticator = Authenticator(
+        clock=desk.clock, key_source=desk.source, key_store=Careless(), introspection=Answers()
+    )
     assert refused(desk, by_key(key), auth=("api_key",)).cause == "unknown API key"
 
 

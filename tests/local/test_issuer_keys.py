@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fakes_credentials import IssuerServer, KeyBook, ec_jwk, ec_key, route, token
+from fakes_introspection import Answers
 from worlds import OwnedClock, request
 
 from hms_svc.core.authenticate import Authenticator
@@ -191,7 +192,7 @@ def test_issuers_of_former_configurations_are_forgotten(server: IssuerServer) ->
 def test_keys_rotate_without_a_refused_call(server: IssuerServer) -> None:
     """The whole way: old tokens, then a new key that nobody announced, then the old key withdrawn."""
     clock = OwnedClock()
-    desk = Authenticator(clock=clock, key_source=HttpKeySource(clock), key_store=KeyBook())
+    desk = Authenticator(clock=clock, key_source=HttpKeySource(clock), key_store=KeyBook(), introspection=Answers())
     issuer = server.issuer(discovery=True)
 
     def call(kid: str, jti: str) -> Caller:

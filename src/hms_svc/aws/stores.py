@@ -9,7 +9,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hms_svc.aws.settings import RouterSettings
-    from hms_svc.core.ports import ApiKey, AuditSink, Clock, JobQueue, KeyStore, KeyUseStore, LimitStore
+    from hms_svc.core.ports import (
+        ApiKey,
+        AuditSink,
+        Clock,
+        Introspection,
+        JobQueue,
+        KeyStore,
+        KeyUseStore,
+        LimitStore,
+    )
 
     class FlushedSink(AuditSink, Protocol):
         """A sink that may keep records until it is told to send them."""
@@ -39,6 +48,18 @@ def key_stores(settings: RouterSettings, clock: Clock) -> tuple[KeyStore, KeyUse
 
     table = DynamoDbKeys(settings.keys, keys_client)
     return CachedKeys(table, clock, ttl_s=settings.keys_cache_s), table
+
+
+def introspection(clock: Clock) -> Introspection:
+    """Issuers that are asked about tokens, with secrets in SSM."""
+    from hms_svc.aws.ssm_client import router_client
+    from hms_svc.aws.ssm_secrets import SsmSecrets
+    from hms_svc.aws.upstream import RequestsUpstream
+    from hms_svc.local.introspect import MAX_BYTES, Introspector
+    from hms_svc.local.secrets import Secrets
+
+    upstream = RequestsUpstream(max_body=MAX_BYTES, body_in_time=True)
+    return Introspector(upstream, Secrets(SsmSecrets(router_client, clock)), clock)
 
 
 def audit_sink(settings: RouterSettings, count: Callable[[str, int], None]) -> FlushedSink:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from hms_svc.core.model import Caller, Config, Request, Route
-    from hms_svc.core.ports import ApiKey, Clock, KeySource, KeyStore
+    from hms_svc.core.ports import ApiKey, Clock, Introspection, KeySource, KeyStore
 
 _CHALLENGES = {
     "oauth": 'Bearer realm="hms-svc"',
@@ -53,6 +53,7 @@ class Authenticator:
         clock: Clock,
         key_source: KeySource,
         key_store: KeyStore,
+        introspection: Introspection,
         key_accepted: Callable[[ApiKey, int], None] = lambda key, now_s: None,  # noqa: ARG005  (nobody is told)
         demo_tokens: Mapping[str, Caller] = EMPTY,
     ) -> None:
@@ -61,7 +62,7 @@ class Authenticator:
         ``key_accepted`` is told of each good API key and when it came, in seconds since 1970.
         """
         self._schemes: Mapping[str, _Scheme] = {
-            "oauth": ByToken(clock, key_source, demo_tokens),
+            "oauth": ByToken(clock, key_source, introspection, demo_tokens),
             "api_key": ByApiKey(clock, key_store, key_accepted),
             "mtls": ByCertificate(),
         }

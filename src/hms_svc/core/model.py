@@ -320,6 +320,19 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class IntrospectionEndpoint:
+    """Where an issuer is asked about its tokens (RFC 7662), and as whom."""
+
+    client_id: str
+    client_secret: str
+    """Where the secret is: ``file:PATH`` or ``ssm:/NAME``. Never the secret itself."""
+    url: str | None = None
+    """None: the ``introspection_endpoint`` of OpenID discovery."""
+    cache_s: float = 60.0
+    """How long an answer is believed, counted from when it was asked for, and never past ``exp``; 0: not at all."""
+
+
+@dataclass(frozen=True, slots=True)
 class Issuer:
     """Who may sign tokens (``issuers:``)."""
 
@@ -341,6 +354,8 @@ class Issuer:
     """From ``iat`` to ``exp`` at most; None: as long as it says."""
     certificate_bound: bool = False
     """Whether its tokens must be bound to the client certificate they come with (RFC 8705, section 3)."""
+    introspection: IntrospectionEndpoint | None = None
+    """Where there is one, the issuer is asked about its tokens, and no signature of them is verified here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,18 @@ class KeySource(Protocol):
         ...
 
 
+class Introspection(Protocol):
+    """The issuers that are asked about their tokens (RFC 7662)."""
+
+    async def introspect(self, issuer: Issuer, token: str) -> bytes:
+        """What the issuer's introspection endpoint answers, a JSON object if all is well; bounded, and not yet read.
+
+        Raises `StoreUnavailable` when there is no answer, or one with another status than 200: also when the issuer
+        does not believe who asks. The message never holds the token.
+        """
+        ...
+
+
 class AuditSink(Protocol):
     """Where audit records go."""
 
