@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hms_svc.core.model import Caller, Config, Request, Route
-    from hms_svc.core.ports import Clock, KeySource, KeyStore
+    from hms_svc.core.ports import Clock, KeySource, KeyStore, Revocations
 
 _CHALLENGES = {
     "oauth": 'Bearer realm="hms-svc"',
@@ -48,13 +48,22 @@ class Authenticator:
     """Finds out who calls. One object serves all requests."""
 
     def __init__(
-        self, *, clock: Clock, key_source: KeySource, key_store: KeyStore, demo_tokens: Mapping[str, Caller] = EMPTY
+        self,
+        *,
+        clock: Clock,
+        key_source: KeySource,
+        key_store: KeyStore,
+        revocations: Revocations | None = None,
+        demo_tokens: Mapping[str, Caller] = EMPTY,
     ) -> None:
-        """Over its ports. ``demo_tokens`` are believed as they are, so it is empty but for demonstrations."""
+        """Over its ports; without ``revocations`` no list of revoked certificates is configured.
+
+        ``demo_tokens`` are believed as they are, so it is empty but for demonstrations.
+        """
         self._schemes: Mapping[str, _Scheme] = {
             "oauth": ByToken(clock, key_source, demo_tokens),
             "api_key": ByApiKey(clock, key_store),
-            "mtls": ByCertificate(),
+            "mtls": ByCertificate(clock, revocations),
         }
 
     async def identify(self, request: Request, route: Route, config: Config) -> Caller:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from hms_svc.core.model import Config, Issuer
+from hms_svc.core.model import ClientCertificates, Config, Issuer
+from hms_svc.core.routes.client_certificates import client_certificates
 from hms_svc.core.routes.fields import PolicyBuilder, RouteRead, read_route
 from hms_svc.core.routes.names import named
 from hms_svc.core.routes.overlaps import overlaps
@@ -33,6 +34,7 @@ def load(data: bytes, *, source: str = "routes.yml", build_policy: PolicyBuilder
     root = _parsed(data, found)
     proxies: tuple[str, ...] = ()
     signers: tuple[Issuer, ...] = ()
+    certificates = ClientCertificates()
     reads: tuple[RouteRead, ...] = ()
 
     def read_routes(place: Place) -> tuple[RouteRead, ...]:
@@ -46,9 +48,10 @@ def load(data: bytes, *, source: str = "routes.yml", build_policy: PolicyBuilder
     elif place.has("path") and not place.has("routes"):
         place.report("one route stands where the list of routes belongs; begin its first line with '- '")
     elif place.is_mapping():
-        fields = place.fields(("routes", "issuers", "trusted_proxies"), "the file")
+        fields = place.fields(("routes", "issuers", "trusted_proxies", "client_certificates"), "the file")
         signers = fields.get("issuers", issuers, ())
         proxies = fields.get("trusted_proxies", trusted_proxies, ())
+        certificates = fields.get("client_certificates", client_certificates, certificates)
         reads = fields.need("routes", read_routes, (), f"write a first route: {FIRST_ROUTE}")
     else:
         place.report(str(place.expected("a list of routes, or a mapping with routes:")))
@@ -60,8 +63,9 @@ def load(data: bytes, *, source: str = "routes.yml", build_policy: PolicyBuilder
         routes=routes,
         issuers=signers,
         trusted_proxies=proxies,
+        client_certificates=certificates,
         sha256=hashlib.sha256(data).hexdigest(),
-        warnings=warnings(place, reads, signers, proxies),
+        warnings=warnings(place, reads, signers, proxies, certificates),
     )
 
 
