@@ -41,14 +41,17 @@ def name(common: str, organisation: str = "Agency") -> x509.Name:
 class Authority:
     """Signs certificates and revocation lists, and keeps certificates as files in ``folder``."""
 
-    def __init__(self, folder: Path, common: str = "Test CA", *, above: Authority | None = None) -> None:
-        """``above`` is the authority that signs this one's certificate; without it, it signs its own."""
+    def __init__(self, folder: Path, common: str = "Test CA", *, above: Authority | None = None, **more: Any) -> None:
+        """``above`` is the authority that signs this one's certificate; without it, it signs its own.
+
+        ``more`` is as `sign` takes it.
+        """
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = name(common)
         self.file = folder / f"{common}.pem"
         signer = above or self
-        self.certificate = signer.sign(self._name, self._key, 1 if above is None else 77, authority=True)
+        self.certificate = signer.sign(self._name, self._key, 1 if above is None else 77, authority=True, **more)
         self.pem = self.certificate.public_bytes(serialization.Encoding.PEM)
         self.file.write_bytes(self.pem)
 

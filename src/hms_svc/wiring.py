@@ -24,6 +24,7 @@ from hms_svc.core.routes import load
 from hms_svc.local.admin import Admin
 from hms_svc.local.audit_file import AuditFile
 from hms_svc.local.audit_ops import OpsSink
+from hms_svc.local.crl_file import CrlFile
 from hms_svc.local.demo_credentials import DEMO_TOKENS, DemoIssuer, WithDemoIssuer
 from hms_svc.local.http.upstream import HttpUpstream
 from hms_svc.local.issuer_keys import HttpKeySource
@@ -113,6 +114,7 @@ def assemble(
             clock=clock,
             key_source=key_source,
             key_store=KeyFile(settings.keys, clock),
+            revocations=_revocations(settings, clock),
             demo_tokens=DEMO_TOKENS if settings.demo else {},
         ),
         limiter=Limiter(limits, limits),
@@ -134,6 +136,12 @@ def assemble(
         return Assembly(gateway, gateway_with(admin), routes, upstream, sinks, runner)
     gateway.own = admin
     return Assembly(gateway, None, routes, upstream, sinks, runner)
+
+
+def _revocations(settings: Settings, clock: SystemClock) -> CrlFile | None:
+    if settings.crl is None or settings.client_ca is None:
+        return None
+    return CrlFile(settings.crl, settings.client_ca, clock)
 
 
 def _audit(settings: Settings, randomness: SystemRandomness) -> tuple[tuple[AuditSink, ...], Head]:
