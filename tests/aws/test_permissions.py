@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import botocore.handlers
 import pytest
+from authority import Authority, certificate_pem
 from aws.cloud import CONTEXT, Cloud, aws, event
 from aws.test_template import as_list, statements
 
@@ -21,6 +22,7 @@ from hms_svc.local.system import SystemRandomness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["aws"]
 NOT_OF_BOTO3 = ("ec2:", "kms:", "logs:", "sts:", "xray:")
@@ -45,6 +47,9 @@ routes:
 - path: /lost
   enqueue_to: sqs:http://sqs.us-east-1.amazonaws.com/123456789012/nowhere
   auth: none
+- path: /partners
+  redirect: {{host: elsewhere.example}}
+  auth: mtls
 {MANY}"""
 
 
@@ -77,7 +82,10 @@ def seen() -> Iterator[Seen]:
 def allowed() -> set[tuple[str, str]]:
     tables = {"LimitsTable.Arn": "limits", "KeysTable.Arn": "keys"}
     return {
-        (action, next((name for arn, name in tables.items() if arn in str(statement["Resource"])), ""))
+        (
+            action.replace("GetObjectVersion", "GetObject"),
+            next((name for arn, name in tables.items() if arn in str(statement["Resource"])), ""),
+        )
         for resource, statement in statements()
         if resource == "RouterRole" and statement["Effect"] == "Allow"
         for action in as_list(statement["Action"])
@@ -85,20 +93,27 @@ def allowed() -> set[tuple[str, str]]:
     }
 
 
-def test_the_router_is_allowed_exactly_what_it_calls(seen: Seen, aws: Cloud) -> None:
+def test_the_router_is_allowed_exactly_what_it_calls(seen: Seen, aws: Cloud, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    certificate = {"subjectDN": "CN=a", "clientCertPem": certificate_pem(authority.issue("a"))}
+    aws.put_object("trust", "partners.pem", authority.pem)
+    aws.put_object("trust", "lists.pem", authority.crl())
     routes = SsmRoutes(router_client, "/hms-svc/routes")
     written = write(routes, ROUTES.encode(), expected=None, randomness=SystemRandomness())
     assert written.parts > 0
     seen.actions.clear()
-    router = aws.router()
+    router = aws.router(HMS_SVC_CRL="s3:trust/lists.pem", HMS_SVC_CLIENT_CA="s3:trust/partners.pem")
     key, _ = issue(SystemRandomness(), name="n", owner="o", scopes=frozenset(), now_s=1, expires_s=None)
     big = "x" * 400_000
+    partner = event(path="/partners")
+    partner["requestContext"]["identity"]["clientCert"] = certificate
     calls = [
+        partner,
         event(path="/limited"),
         event(path="/keyed", X_API_Key=key),
         event("POST", "/reports", body="small"),
         event("POST", "/reports", body=big),
         event("POST", "/lost", body=big),
     ]
-    assert [router(call, CONTEXT)["statusCode"] for call in calls] == [302, 401, 202, 202, 503]
+    assert [router(call, CONTEXT)["statusCode"] for call in calls] == [302, 302, 401, 202, 202, 503]
     assert seen.actions == allowed()

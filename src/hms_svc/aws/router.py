@@ -17,7 +17,7 @@ from hms_svc.aws.issuer_keys import FetchedKeys
 from hms_svc.aws.policy_runner import LambdaPolicyRunner
 from hms_svc.aws.ssm_client import router_client
 from hms_svc.aws.ssm_routes import SsmRoutes
-from hms_svc.aws.stores import audit_sink, job_queue, key_store, limit_store
+from hms_svc.aws.stores import audit_sink, job_queue, key_store, limit_store, revocations
 from hms_svc.aws.telemetry import Telemetry
 from hms_svc.aws.traced import TracedUpstream
 from hms_svc.aws.upstream import RequestsUpstream
@@ -89,7 +89,10 @@ class Router:
         upstream = TracedUpstream(RequestsUpstream(), self._environment)
         steps = Steps(
             authenticator=Authenticator(
-                clock=clock, key_source=FetchedKeys(clock), key_store=key_store(self._settings, clock)
+                clock=clock,
+                key_source=FetchedKeys(clock),
+                key_store=key_store(self._settings, clock),
+                revocations=revocations(self._settings, clock),
             ),
             limiter=Limiter(limit_store(self._settings, clock, count), MemoryLimits(clock)),
             policies=PolicyStep(LambdaPolicyRunner()),

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hms_svc.aws.settings import RouterSettings
-    from hms_svc.core.ports import ApiKey, AuditSink, Clock, JobQueue, KeyStore, LimitStore
+    from hms_svc.core.ports import ApiKey, AuditSink, Clock, JobQueue, KeyStore, LimitStore, Revocations
 
     class FlushedSink(AuditSink, Protocol):
         """A sink that may keep records until it is told to send them."""
@@ -38,6 +38,15 @@ def key_store(settings: RouterSettings, clock: Clock) -> KeyStore:
     from hms_svc.aws.dynamodb_keys import DynamoDbKeys, keys_client
 
     return CachedKeys(DynamoDbKeys(settings.keys, keys_client), clock, ttl_s=settings.keys_cache_s)
+
+
+def revocations(settings: RouterSettings, clock: Clock) -> Revocations | None:
+    """The lists in S3; None where no list is asked."""
+    if settings.crl is None or settings.client_ca is None:
+        return None
+    from hms_svc.aws.s3_crl import S3Crl, crl_client
+
+    return S3Crl(settings.crl, settings.client_ca, crl_client, clock)
 
 
 def audit_sink(settings: RouterSettings, count: Callable[[str, int], None]) -> FlushedSink:
