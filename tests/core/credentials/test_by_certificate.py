@@ -137,7 +137,7 @@ def test_one_that_the_routes_revoke_is_refused(revoked: RevokedCertificate, beli
 
 def test_one_that_its_authority_revokes_is_refused() -> None:
     assert identify(book=RevokedBook(("0B",))) is not None
-    assert cause(book=RevokedBook(("0AF3",))) == "the client certificate 0AF3 is revoked by its authority"
+    assert cause(book=RevokedBook(("0AF3",))) == "the client certificate 0AF3 is revoked by an authority's list"
 
 
 def test_while_the_lists_cannot_be_had_nobody_is_believed() -> None:

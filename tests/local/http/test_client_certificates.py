@@ -209,7 +209,7 @@ def test_a_revoked_certificate_is_refused_by_the_authoritys_list(tmp_path: Path)
     site.crl.write_bytes(site.authority.crl(7))
     assert (site.ask(batch), site.ask(other)) == (401, 200)
     assert site.around.records[-2]["unmapped"]["hms"]["cause"] == (
-        "the client certificate 07 is revoked by its authority"
+        "the client certificate 07 is revoked by an authority's list"
     )
 
 

@@ -38,7 +38,7 @@ class ByCertificate:
             raise CredentialInvalid(f"the client certificate {serial} is revoked in routes.yml")
         name, scopes = caller_named(certificate, settings)
         if self._revocations is not None and await self._revocations.is_revoked(certificate):
-            raise CredentialInvalid(f"the client certificate {serial} is revoked by its authority")
+            raise CredentialInvalid(f"the client certificate {serial} is revoked by an authority's list")
         unique = f"{issuer}\n{serial}"
         return Caller(
             name=name,
