@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from hms_svc.core.model import Issuer, Request, Response, Route
-    from hms_svc.core.ports import T
+    from hms_svc.core.ports import Revocations, T
 
 ALICE = Caller(name="alice", via="oauth", scopes=frozenset({"claims:read"}), token_key="alices")
 GUEST = Caller(name="guest", via="oauth", token_key="guests")
@@ -72,8 +72,10 @@ class ListedJobs:
 class Door:
     """A gateway with everything around it in the test's hands."""
 
-    def __init__(self, *routes: Route, **config: Any) -> None:
-        self.clock = OwnedClock()
+    def __init__(
+        self, *routes: Route, clock: OwnedClock | None = None, revocations: Revocations | None = None, **config: Any
+    ) -> None:
+        self.clock = clock or OwnedClock()
         self.upstream = RecordingUpstream()
         self.sink = MemorySink()
         self.jobs = ListedJobs()
@@ -87,6 +89,7 @@ class Door:
                     key_source=NoIssuers(),
                     key_store=ListedKeys(self.keys),
                     introspection=Answers(down=True),
+                    revocations=revocations,
                     demo_tokens={"alices-token": ALICE, "guests-token": GUEST},
                 ),
                 limiter=Limiter(limits, limits),

@@ -27,6 +27,7 @@ from hms_svc.core.routes import load
 from hms_svc.local.admin import Admin
 from hms_svc.local.audit_file import AuditFile
 from hms_svc.local.audit_ops import OpsSink
+from hms_svc.local.crl_file import CrlFile
 from hms_svc.local.demo_credentials import DEMO_TOKENS, DemoIssuer, WithDemoIssuer
 from hms_svc.local.http.upstream import HttpUpstream
 from hms_svc.local.introspect import Introspector
@@ -127,6 +128,7 @@ def assemble(
             key_store=keys,
             key_accepted=KeyUses(keys, _on_a_thread).note,
             introspection=SharedIntrospection(Introspector(issuers, secrets, clock)),
+            revocations=_revocations(settings, clock),
             demo_tokens=DEMO_TOKENS if settings.demo else {},
         ),
         limiter=Limiter(limits, limits),
@@ -153,6 +155,12 @@ def assemble(
 def _on_a_thread(work: Callable[[], None]) -> None:
     """Done beside the traffic; the loop waits for what is left when it ends."""
     asyncio.get_running_loop().run_in_executor(None, work)
+
+
+def _revocations(settings: Settings, clock: SystemClock) -> CrlFile | None:
+    if settings.crl is None or settings.client_ca is None:
+        return None
+    return CrlFile(settings.crl, settings.client_ca, clock)
 
 
 def _audit(settings: Settings, randomness: SystemRandomness) -> tuple[tuple[AuditSink, ...], Head]:

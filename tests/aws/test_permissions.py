@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import botocore.handlers
 import pytest
+from authority import Authority, certificate_pem
 from aws.cloud import CONTEXT, Cloud, aws, event
 from aws.test_template import as_list, statements
 from fakes_introspection import IntrospectionServer
@@ -25,6 +26,7 @@ from hms_svc.local.system import SystemRandomness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["aws"]
 NOT_OF_BOTO3 = ("ec2:", "kms:", "logs:", "sts:", "xray:")
@@ -52,6 +54,9 @@ routes:
 - path: /lost
   enqueue_to: sqs:http://sqs.us-east-1.amazonaws.com/123456789012/nowhere
   auth: none
+- path: /partners
+  redirect: {{host: elsewhere.example}}
+  auth: mtls
 {MANY}
 issuers:
   legacy:
@@ -94,7 +99,10 @@ def seen() -> Iterator[Seen]:
 def allowed() -> set[tuple[str, str]]:
     tables = {"LimitsTable.Arn": "limits", "KeysTable.Arn": "keys", "${SecretsPath}/*": "secrets"}
     return {
-        (action, next((name for arn, name in tables.items() if arn in str(statement["Resource"])), ""))
+        (
+            action.replace("GetObjectVersion", "GetObject"),
+            next((name for arn, name in tables.items() if arn in str(statement["Resource"])), ""),
+        )
         for resource, statement in statements()
         if resource == "RouterRole" and statement["Effect"] == "Allow"
         for action in as_list(statement["Action"])
@@ -102,14 +110,24 @@ def allowed() -> set[tuple[str, str]]:
     }
 
 
-def test_the_router_is_allowed_exactly_what_it_calls(seen: Seen, aws: Cloud) -> None:
+def test_the_router_is_allowed_exactly_what_it_calls(seen: Seen, aws: Cloud, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    aws.put_object("trust", "partners.pem", authority.pem)
+    aws.put_object("trust", "lists.pem", authority.crl())
+    partner = event(path="/partners")
+    partner["requestContext"]["identity"]["clientCert"] = {
+        "subjectDN": "CN=a",
+        "clientCertPem": certificate_pem(authority.issue("a")),
+    }
     routes = SsmRoutes(router_client, "/hms-svc/routes")
     with IntrospectionServer() as issuer:
-        _every_call(seen, aws, routes, issuer)
+        _every_call(seen, aws, routes, issuer, partner)
     assert seen.actions == allowed()
 
 
-def _every_call(seen: Seen, aws: Cloud, routes: SsmRoutes, issuer: IntrospectionServer) -> None:
+def _every_call(
+    seen: Seen, aws: Cloud, routes: SsmRoutes, issuer: IntrospectionServer, partner: dict[str, Any]
+) -> None:
     boto3.client("ssm").put_parameter(Name="/hms-svc/secrets/legacy", Value="s3cret", Type="SecureString")
     issuer.tokens["good"] = {"active": True, "aud": "hms-api", "sub": "alice"}
     text = ROUTES.replace("ISSUER", issuer.url)
@@ -118,9 +136,10 @@ def _every_call(seen: Seen, aws: Cloud, routes: SsmRoutes, issuer: Introspection
     key, kept = issue(SystemRandomness(), name="n", owner="o", scopes=frozenset(), now_s=1, expires_s=None)
     DynamoDbKeys("keys", operator_client).add(kept)
     seen.actions.clear()
-    router = aws.router()
+    router = aws.router(HMS_SVC_CRL="s3:trust/lists.pem", HMS_SVC_CLIENT_CA="s3:trust/partners.pem")
     big = "x" * 400_000
     calls = [
+        partner,
         event(path="/limited"),
         event(path="/keyed", X_API_Key=key),
         event(path="/opaque", Authorization="Bearer good"),
@@ -129,11 +148,11 @@ def _every_call(seen: Seen, aws: Cloud, routes: SsmRoutes, issuer: Introspection
         event("POST", "/reports", body=big),
         event("POST", "/lost", body=big),
     ]
-    assert [router(call, CONTEXT)["statusCode"] for call in calls] == [302, 302, 302, 401, 202, 202, 503]
+    assert [router(call, CONTEXT)["statusCode"] for call in calls] == [302, 302, 302, 302, 401, 202, 202, 503]
 
 
 def test_of_a_key_the_router_writes_what_the_role_and_the_endpoint_allow_and_no_more(seen: Seen, aws: Cloud) -> None:
-    aws.put_routes(ROUTES)
+    aws.put_routes(ROUTES.replace("ISSUER", "https://login.agency.example/"))
     key, kept = issue(SystemRandomness(), name="n", owner="o", scopes=frozenset(), now_s=1, expires_s=None)
     DynamoDbKeys("keys", operator_client).add(kept)
     aws.router()(event(path="/keyed", X_API_Key=key), CONTEXT)

@@ -17,7 +17,15 @@ from hms_svc.core.errors import BadCredentials, Malformed, Refusal, Unavailable
 from hms_svc.core.model import NOBODY, ClientCertificate, Config, Issuer
 from hms_svc.core.ports import ApiKey
 
-CERTIFICATE = ClientCertificate("CN=batch,O=Agency", "0AF3", "CN=Agency CA", ("DNS:batch.agency.example",))
+CERTIFICATE = ClientCertificate(
+    "CN=batch,O=Agency",
+    "0AF3",
+    "CN=Agency CA",
+    ("DNS:batch.agency.example",),
+    not_before_s=NOW_S - 60,
+    not_after_s=NOW_S + 60,
+    for_clients=True,
+)
 ANY = ("oauth", "api_key", "mtls")
 
 
@@ -379,11 +387,11 @@ def test_the_same_serial_of_two_authorities_is_two_credentials() -> None:
     assert one.token_key != two.token_key
 
 
-def test_a_certificate_without_subject_is_named_by_its_first_alternative_name() -> None:
+def test_a_certificate_without_subject_is_named_by_its_only_alternative_name() -> None:
     caller = Desk().identify(auth=("mtls",), certificate=replace(CERTIFICATE, subject=""))
     assert caller.name == "DNS:batch.agency.example"
     refusal = refused(Desk(), auth=("mtls",), certificate=replace(CERTIFICATE, subject="", sans=()))
-    assert refusal.cause == "the client certificate names nobody"
+    assert refusal.cause == "the client certificate has no name to go by"
 
 
 @pytest.mark.parametrize("name", ["X-Client-Cert", "X-SSL-Client-Cert", "X-Forwarded-Client-Cert", "Client-Cert"])

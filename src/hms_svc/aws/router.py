@@ -17,7 +17,7 @@ from hms_svc.aws.issuer_keys import FetchedKeys
 from hms_svc.aws.policy_runner import LambdaPolicyRunner
 from hms_svc.aws.ssm_client import router_client
 from hms_svc.aws.ssm_routes import SsmRoutes
-from hms_svc.aws.stores import audit_sink, introspection, job_queue, key_stores, limit_store
+from hms_svc.aws.stores import audit_sink, introspection, job_queue, key_stores, limit_store, revocations
 from hms_svc.aws.telemetry import Telemetry
 from hms_svc.aws.traced import TracedUpstream
 from hms_svc.aws.upstream import RequestsUpstream
@@ -96,6 +96,7 @@ class Router:
                 key_store=keys,
                 key_accepted=KeyUses(key_uses, self._later).note,
                 introspection=introspection(clock),
+                revocations=revocations(self._settings, clock),
             ),
             limiter=Limiter(limit_store(self._settings, clock, count), MemoryLimits(clock)),
             policies=PolicyStep(LambdaPolicyRunner()),

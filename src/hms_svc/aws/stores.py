@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         KeyStore,
         KeyUseStore,
         LimitStore,
+        Revocations,
     )
 
     class FlushedSink(AuditSink, Protocol):
@@ -60,6 +61,15 @@ def introspection(clock: Clock) -> Introspection:
 
     upstream = RequestsUpstream(max_body=MAX_BYTES, body_in_time=True)
     return Introspector(upstream, Secrets(SsmSecrets(router_client, clock)), clock)
+
+
+def revocations(settings: RouterSettings, clock: Clock) -> Revocations | None:
+    """The lists in S3; None where no list is asked."""
+    if settings.crl is None or settings.client_ca is None:
+        return None
+    from hms_svc.aws.s3_crl import S3Crl, crl_client
+
+    return S3Crl(settings.crl, settings.client_ca, crl_client, clock)
 
 
 def audit_sink(settings: RouterSettings, count: Callable[[str, int], None]) -> FlushedSink:

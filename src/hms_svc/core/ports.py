@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from hms_svc.core.model import BodyStream, Headers, Issuer, Limit, Target
+    from hms_svc.core.model import BodyStream, ClientCertificate, Headers, Issuer, Limit, Target
 
 T = TypeVar("T")
 
@@ -126,6 +126,17 @@ class Introspection(Protocol):
 
         Raises `StoreUnavailable` when there is no answer, or one with another status than 200: also when the issuer
         does not believe who asks. The message never holds the token.
+        """
+        ...
+
+
+class Revocations(Protocol):
+    """The client certificates that their authorities have revoked: CRLs (RFC 5280, section 5)."""
+
+    async def is_revoked(self, certificate: ClientCertificate) -> bool:
+        """Whether the authority that signed it has revoked it, or an authority above has revoked that one.
+
+        Raises `StoreUnavailable` when there is no list of these authorities that is genuine and current.
         """
         ...
 
