@@ -34,7 +34,7 @@ from hms_svc.local.policy_runner import ThreadPolicyRunner
 from hms_svc.local.system import SystemClock, SystemRandomness
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from hms_svc.core.model import Config
     from hms_svc.core.own import OwnPaths
@@ -93,9 +93,13 @@ class RoutesInForce:
 
 
 def assemble(
-    settings: Settings, *, resolve: Mapping[str, tuple[str, int | None]], own_admin_port: bool = False
+    settings: Settings,
+    *,
+    resolve: Mapping[str, tuple[str, int | None]],
+    warn: Callable[[str], None],
+    own_admin_port: bool = False,
 ) -> Assembly:
-    """A gateway over the adapters of one machine, without routes yet.
+    """A gateway over the adapters of one machine, without routes yet; ``warn`` is told what its operator should know.
 
     Raises `StoreUnavailable` when the audit record cannot be opened.
     """
@@ -104,7 +108,7 @@ def assemble(
     upstream = HttpUpstream(resolve=resolve)
     runner = ThreadPolicyRunner()
     limits = MemoryLimits(clock)
-    key_source: KeySource = HttpKeySource(clock)
+    key_source: KeySource = HttpKeySource(clock, warn)
     demo = DemoIssuer(settings.state, randomness) if settings.demo else None
     if demo is not None:
         key_source = WithDemoIssuer(key_source, demo)

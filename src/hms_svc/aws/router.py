@@ -89,7 +89,9 @@ class Router:
         upstream = TracedUpstream(RequestsUpstream(), self._environment)
         steps = Steps(
             authenticator=Authenticator(
-                clock=clock, key_source=FetchedKeys(clock), key_store=key_store(self._settings, clock)
+                clock=clock,
+                key_source=FetchedKeys(clock, self._telemetry.warn, self._later),
+                key_store=key_store(self._settings, clock),
             ),
             limiter=Limiter(limit_store(self._settings, clock, count), MemoryLimits(clock)),
             policies=PolicyStep(LambdaPolicyRunner()),
