@@ -45,7 +45,7 @@ format: $(READY)  ## Put the code in form
 	@$(BIN)/ruff format
 
 clean:  ## Remove the environment and everything generated
-	@rm -rf $(VENV) $(VENV)-sam $(VENV)-checkov .aws-sam .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov build dist
+	@rm -rf $(VENV) $(VENV)-sam $(VENV)-checkov $(VENV)-oidc .aws-sam .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov build dist
 
 .PHONY: help setup run test check format clean
 
