@@ -39,17 +39,4 @@ dynamodb-local: $(READY)  ## Test the tables on DynamoDB Local; needs Java, and 
 	  HMS_SVC_DYNAMODB_ENDPOINT=http://127.0.0.1:8056 $(BIN)/python -m pytest tests/aws/test_dynamodb_local.py \
 	  tests/contract/test_limit_stores.py tests/contract/test_key_stores.py $(ARGS)
 
-# The OpenID provider of the tests, which is a package of npm's.
-OIDC ?= $(VENV)-oidc
-
-oidc-ready:
-	@test -d $(OIDC)/node_modules/oidc-provider || { echo "Setting up $(OIDC) (the first time only)"; \
-	  npm install --silent --no-save --no-audit --no-fund --prefix $(OIDC) oidc-provider@9; }
-
-oidc: $(READY)  ## Test tokens against a real OpenID provider; needs Node.js 20 or newer and npm
-	@if command -v node >/dev/null && command -v npm >/dev/null; then \
-	  $(MAKE) --no-print-directory oidc-ready && \
-	  HMS_SVC_OIDC=$(abspath $(OIDC)) $(BIN)/python -m pytest tests/oidc $(ARGS); \
-	else echo "Not run: the OpenID provider needs Node.js and npm"; fi
-
-.PHONY: sam-ready checkov-ready build validate sam-local dynamodb-local oidc-ready oidc
+.PHONY: sam-ready checkov-ready build validate sam-local dynamodb-local
