@@ -136,3 +136,11 @@ def test_an_issuer_that_hangs_takes_no_time_of_another_ones_callers(
         other.gate.set()
         assert [answer.result() for answer in waiting] == [[200]] * CALLERS
     assert other.asked == {"/jwks": 1}
+
+
+def test_keys_that_do_not_count_are_said_once_and_the_others_work(gateway: Running, one: IssuerServer) -> None:
+    one.members = [OLD, NEW | {"d": "c2VjcmV0"}]
+    assert statuses(gateway, (fresh(one, kid, n) for n in range(3) for kid in ("old", "new"))) == [200, 401] * 3
+    _, _, said = gateway.stop()
+    fault = "issuer one: key 'new' is skipped: its private part is published, so whoever reads the set can sign"
+    assert said.splitlines() == [f"hms-svc: {fault}"]
