@@ -23,6 +23,7 @@ from hms_svc.core.model import Caller, Config, Issuer, Redirect, Route
 from hms_svc.core.ports import ApiKey, StoreUnavailable
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterable, Mapping
 
     from hms_svc.core.model import ClientCertificate
@@ -228,6 +229,10 @@ class IssuerServer:
         self.seen_headers: list[dict[str, str]] = []
         self.answers: dict[str, tuple[int, bytes]] = {}
         """What is answered instead, by path."""
+        self.etags: dict[str, str] = {}
+        """Of the documents as they are now, by path."""
+        self.tls: ssl.SSLContext | None = None
+        """Set before it starts: the server speaks TLS."""
         self.gate: threading.Event | None = None
         """When there is one, answers wait for it."""
         self.began = threading.Event()
@@ -245,7 +250,12 @@ class IssuerServer:
                 if outer.gate is not None:
                     outer.gate.wait(10)
                 status, body = outer.answers.get(self.path) or outer.answer(self.path)
+                etag = outer.etags.get(self.path)
+                if etag is not None and status == 200 and self.headers["If-None-Match"] == etag:
+                    status, body = 304, b""
                 self.send_response(status)
+                if etag is not None:
+                    self.send_header("ETag", etag)
                 for name, value in outer.headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
@@ -256,7 +266,9 @@ class IssuerServer:
                 pass
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/"
+        if self.tls is not None:
+            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self._server.server_port}/"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
         return self

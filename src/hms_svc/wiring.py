@@ -103,9 +103,13 @@ class RoutesInForce:
 
 
 def assemble(
-    settings: Settings, *, resolve: Mapping[str, tuple[str, int | None]], own_admin_port: bool = False
+    settings: Settings,
+    *,
+    resolve: Mapping[str, tuple[str, int | None]],
+    warn: Callable[[str], None],
+    own_admin_port: bool = False,
 ) -> Assembly:
-    """A gateway over the adapters of one machine, without routes yet.
+    """A gateway over the adapters of one machine, without routes yet; ``warn`` is told what its operator should know.
 
     Raises `StoreUnavailable` when the audit record cannot be opened.
     """
@@ -115,7 +119,7 @@ def assemble(
     runner = ThreadPolicyRunner()
     limits = MemoryLimits(clock)
     keys = KeyFile(settings.keys, clock)
-    key_source: KeySource = HttpKeySource(clock)
+    key_source: KeySource = HttpKeySource(clock, warn)
     issuers = HttpUpstream()
     secrets = Secrets(OnAThread(SsmSecrets(router_client, clock)))
     demo = DemoIssuer(settings.state, randomness) if settings.demo else None

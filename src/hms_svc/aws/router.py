@@ -92,7 +92,7 @@ class Router:
         steps = Steps(
             authenticator=Authenticator(
                 clock=clock,
-                key_source=FetchedKeys(clock),
+                key_source=FetchedKeys(clock, self._telemetry.warn, self._later),
                 key_store=keys,
                 key_accepted=KeyUses(key_uses, self._later).note,
                 introspection=introspection(clock),

@@ -20,7 +20,7 @@ from hms_svc.core.ports import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from hms_svc.local.jwks_fetch import is_allowed
+from hms_svc.local.bounded_get import is_allowed
 
 if TYPE_CHECKING:
     from hms_svc.core.model import Issuer
