@@ -64,7 +64,8 @@ class ListedJobs:
 class Door:
     """A gateway with everything around it in the test's hands."""
 
-    def __init__(self, *routes: Route, **config: Any) -> None:
+    def __init__(self, *routes: Route, authenticator: Authenticator | None = None, **config: Any) -> None:
+        """``authenticator``: who knows issuers and keys, instead of one that knows two demo tokens only."""
         self.clock = OwnedClock()
         self.upstream = RecordingUpstream()
         self.sink = MemorySink()
@@ -73,7 +74,8 @@ class Door:
         limits = MemoryLimits(self.clock)
         self.gateway = Gateway(
             steps=Steps(
-                authenticator=Authenticator(
+                authenticator=authenticator
+                or Authenticator(
                     clock=self.clock,
                     key_source=NoKeys(),
                     key_store=NoKeys(),
