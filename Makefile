@@ -34,6 +34,10 @@ test: $(READY)  ## Run the tests and report the coverage of branches
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
+fuzz: $(READY)  ## Attack the credentials' readers for MINUTES=10, guided by coverage where atheris installs
+	@$(BIN)/python -m pip install --quiet --group fuzz || echo "atheris does not install here: by chance only"
+	@PYTHONPATH=tests $(BIN)/python -m fuzz.run --minutes $(or $(MINUTES),10)
+
 check: $(READY)  ## Lint, formatting and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
@@ -47,6 +51,6 @@ format: $(READY)  ## Put the code in form
 clean:  ## Remove the environment and everything generated
 	@rm -rf $(VENV) $(VENV)-sam $(VENV)-checkov .aws-sam .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov build dist
 
-.PHONY: help setup run test check format clean
+.PHONY: help setup run test fuzz check format clean
 
 include infra.mk

@@ -335,6 +335,13 @@ def test_a_field_that_speaks_of_a_certificate_is_not_believed(name: str) -> None
     assert refused(Desk(), (name, "CN=batch,O=Agency"), auth=("mtls",)).cause == "no client certificate"
 
 
+@pytest.mark.parametrize("subject", ["CN=\ud800", ""])
+def test_a_certificate_whose_name_is_no_text_names_nobody(subject: str) -> None:
+    """Half a surrogate pair, which JSON can hold: what cannot be written on the wire ended in a 500."""
+    odd = ClientCertificate(subject, "0AF3", "CN=Agency CA", ("DNS:\udfff",))
+    assert refused(Desk(), auth=("mtls",), certificate=odd).cause == "the client certificate names nobody"
+
+
 # Any of several
 
 

@@ -113,7 +113,7 @@ def test_398_secrets_are_compared_in_constant_time() -> None:
 
 @pytest.mark.parametrize("algorithm", ["HS256", "none", "None", ""])
 def test_419_the_token_does_not_choose_the_algorithm(algorithm: str) -> None:
-    """jose takes the algorithm from the token when nobody names any; an issuer always names its own, RS* and ES* only."""
+    """jose takes the algorithm from the token when nobody names any; an issuer names its own, RS* and ES* only."""
     secret = public_bytes(rsa_key(), DER)
     assert believed_by_jose(by_hmac(secret), secret)
     assert not believed_by_jose(by_hmac(secret), secret, algorithms=["RS256"])
@@ -149,9 +149,7 @@ def test_408_there_is_no_oracle_for_encrypted_keys() -> None:
 
     The issuer's key may be published for encryption too: what is encrypted with it is not even looked at.
     """
-    private = rsa_key().private_bytes(
-        PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    private = rsa_key().private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     good = jwe.encrypt(CLAIMS, public_bytes(rsa_key(), PEM), algorithm="RSA1_5", encryption="A128CBC-HS256").decode()
     assert jwe.decrypt(good, private) == CLAIMS.encode()
     header, wrapped, *rest = good.split(".")
@@ -240,7 +238,9 @@ def test_417_a_token_has_a_size() -> None:
 
 
 @pytest.mark.parametrize("claim", ["exp", "nbf", "iat"])
-@pytest.mark.parametrize("value", ["Infinity", "-Infinity", "NaN", "1e999", "-1e999", "[1]", "{}", "null", '"9999999999"'])
+@pytest.mark.parametrize(
+    "value", ["Infinity", "-Infinity", "NaN", "1e999", "-1e999", "[1]", "{}", "null", '"9999999999"']
+)
 def test_420_no_moment_crashes_the_door(claim: str, value: str) -> None:
     """jose raises OverflowError and TypeError for such claims of a genuine issuer: a 500; here it is a 401."""
     rest = json.dumps({name: other for name, other in GOOD_CLAIMS.items() if name != claim})
@@ -248,7 +248,9 @@ def test_420_no_moment_crashes_the_door(claim: str, value: str) -> None:
     assert Guarded().refuses(text)
 
 
-@pytest.mark.parametrize(("value", "error"), [("Infinity", OverflowError), ("1e999", OverflowError), ("[1]", TypeError)])
+@pytest.mark.parametrize(
+    ("value", "error"), [("Infinity", OverflowError), ("1e999", OverflowError), ("[1]", TypeError)]
+)
 def test_420_jose_does_crash_on_them(value: str, error: type[Exception]) -> None:
     """The guard of the test above: none of these is a JWTError."""
     text = signed('{"alg":"RS256","kid":"rsa-1"}', f'{{"exp":{value}}}', rsa_key(), "RS256")
@@ -262,7 +264,8 @@ def test_420_jose_does_crash_on_them(value: str, error: type[Exception]) -> None
 @pytest.mark.parametrize("missing", ["aud", "exp", "iss"])
 def test_407_what_is_asked_for_has_to_be_there(missing: str) -> None:
     """jose accepts a token without ``aud`` although an audience is given, and one without ``exp``; the door neither."""
-    text = token(**{missing: None})
+    changed: Any = {missing: None}
+    text = token(**changed)
     if missing == "aud":
         options = {"verify_exp": False}
         claims = jwt.decode(text, rsa_jwk(rsa_key()), algorithms=["RS256"], audience="hms-api", options=options)

@@ -11,15 +11,14 @@ import json
 from typing import Any
 
 import pytest
-from guarded import Guarded
+from fakes_credentials import KeySet
+from guarded import ALL, Guarded
 from vectors import needed, read_json
+from worlds import drive
 
 from hms_svc.core.credentials.jws import TokenInvalid, parse
 from hms_svc.core.credentials.tokens import SignatureVerifier
 from hms_svc.core.ports import StoreUnavailable
-from fakes_credentials import KeySet
-from guarded import ALL
-from worlds import drive
 
 VALID_AND_REFUSED = {
     1: "signed with HS256: a secret that both sides hold is no proof of who signed",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING
 
 from hms_svc.core.credentials.presented import KEY_DIGITS, CredentialInvalid
@@ -10,6 +11,9 @@ from hms_svc.core.model import Caller
 
 if TYPE_CHECKING:
     from hms_svc.core.credentials.presented import Presented
+
+_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
+"""What JSON can hold and no service can be told: a half of a surrogate pair is no text in UTF-8."""
 
 
 class ByCertificate:
@@ -21,7 +25,7 @@ class ByCertificate:
         if certificate is None:
             return None
         name = certificate.subject or next(iter(certificate.sans), "")
-        if not name:
+        if not name or _HALF_A_PAIR.search(name):
             raise CredentialInvalid("the client certificate names nobody")
         unique = f"{certificate.issuer}\n{certificate.serial}"
         return Caller(
