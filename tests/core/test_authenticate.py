@@ -1,11 +1,25 @@
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from fakes_credentials import AGENCY, GOOD_CLAIMS, NOW_S, Desk, KeySet, ec_jwk, ec_key, rsa_jwk, rsa_key, signed, token
+from fakes_credentials import (
+    AGENCY,
+    GOOD_CLAIMS,
+    NOW_S,
+    Desk,
+    KeySet,
+    b64,
+    ec_jwk,
+    ec_key,
+    rsa_jwk,
+    rsa_key,
+    signed,
+    token,
+)
 from hypothesis import example, given
 from hypothesis import strategies as st
 from worlds import CountingRandomness, drive, request
@@ -87,6 +101,18 @@ def test_a_good_token_names_its_caller() -> None:
 def test_two_tokens_of_one_caller_have_two_keys_for_limits() -> None:
     desk = Desk()
     assert desk.bearer(token(jti="1")).token_key != desk.bearer(token(jti="2")).token_key
+
+
+def test_the_twin_of_an_elliptic_signature_does_not_get_a_second_bucket() -> None:
+    """Who has (r, s) has (r, n - s) too, which is a good signature of the same token."""
+    text = token(algorithm="ES256")
+    unsigned, _, last = text.rpartition(".")
+    pair = base64.urlsafe_b64decode(last + "==")
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    twin = f"{unsigned}.{b64(pair[:32] + (order - int.from_bytes(pair[32:], 'big')).to_bytes(32, 'big'))}"
+    desk = Desk(ec_jwk(ec_key()))
+    assert twin != text
+    assert desk.bearer(twin).token_key == desk.bearer(text).token_key
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])

@@ -55,6 +55,7 @@ class ByToken:
         issuer = issuer_named_by(claims, issuers)
         signing_keys = await self._signatures.verify(jws, issuer)
         expires_s = check(claims, issuer, now_s)
-        caller = caller_of(claims, issuer, sha256[:KEY_DIGITS])
+        signed = hashlib.sha256(jws.signing_input).hexdigest()  # not the signature: an elliptic one has a twin
+        caller = caller_of(claims, issuer, signed[:KEY_DIGITS])
         self._verified.put(sha256, Verified(caller, issuer, signing_keys, expires_s))
         return caller
