@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -61,11 +62,25 @@ def by_chance(seconds: float) -> int:
 
 def guided(seconds: int) -> int:
     """Atheris in a process of its own, since it ends the process it runs in. Its exit code."""
-    command = [sys.executable, "-m", "fuzz.guided", f"-max_total_time={seconds}", "-max_len=4096", "-rss_limit_mb=2000"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=Path(__file__).parents[1])
-    for line in done.stderr.splitlines():
-        if line.startswith(("Done", "stat::", "INFO: Instrumented", "guided:")) or "ERROR" in line or "Error" in line:
-            print(f"guided: {line}")
+    with tempfile.TemporaryDirectory() as folder:
+        options = [
+            f"-max_total_time={seconds}",
+            "-max_len=4096",
+            "-rss_limit_mb=2000",
+            f"-artifact_prefix={folder}/",
+            folder,
+        ]
+        done = subprocess.run(
+            [sys.executable, "-m", "fuzz.guided", *options],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parents[1],
+        )
+    said = done.stderr.splitlines()
+    last = [line for line in said if line.startswith("guided: ") and "inputs" in line][-1:]
+    for line in [*last, *(line for line in said if line.startswith(("Done", "guided: kept")) or "Error" in line)]:
+        print(line)
     return done.returncode
 
 
