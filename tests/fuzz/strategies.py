@@ -67,13 +67,11 @@ ODD_JSON = st.sampled_from(
 )
 
 
-def _header(key: str) -> dict[str, Any]:
-    return {"alg": {"rsa": "RS256", "ec": "ES256"}.get(key.removeprefix("other-"), "HS256"), "kid": f"{key[-3:]}-1"}
-
-
 def _header_text(key: str, changed: dict[str, Any], more: dict[str, Any]) -> str:
+    """As the issuer writes it for this key; a forger with a secret says HS256."""
+    algorithm = {"rsa": "RS256", "ec": "ES256"}.get(key.removeprefix("other-"), "HS256")
     kid = "ec-1" if key.endswith("ec") else "rsa-1"
-    return json.dumps({**_header(key), "kid": kid, **changed, **more})
+    return json.dumps({"alg": algorithm, "kid": kid, **changed, **more})
 
 
 def _payload_text(changed: dict[str, Any]) -> str:
