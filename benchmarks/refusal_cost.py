@@ -32,7 +32,7 @@ TESTS = Path(__file__).parents[1] / "tests"
 sys.path.insert(0, str(TESTS))
 
 from cryptography.hazmat.primitives.asymmetric import ec  # noqa: E402
-from fakes_credentials import GOOD_CLAIMS, b64, ec_jwk, ec_key, rsa_jwk, rsa_key, token  # noqa: E402
+from fakes_credentials import GOOD_CLAIMS, b64, ec_jwk, ec_key, ed_jwk, ed_key, rsa_jwk, rsa_key, token  # noqa: E402
 from fuzz.calls import Call  # noqa: E402
 from guarded import Guarded  # noqa: E402
 from worlds import request  # noqa: E402
@@ -78,9 +78,9 @@ def key_set() -> list[Mapping[str, object]]:
     """As many keys as a set may have: real ones, four of 8192 bits under one kid, others that are dear to read."""
     p521 = ec_key("p521", ec.SECP521R1)
     dear = [dear_rsa(8192, "dear") | {"n": dear_rsa(8192, f"dear-{n}")["n"]} for n in range(4)]
-    rest = [dear_rsa(8192, f"key-{n}") for n in range(89)]
+    rest = [dear_rsa(8192, f"key-{n}") for n in range(88)]
     same_ec = [ec_jwk(ec_key(f"ec-{n}", ec.SECP521R1), "same-ec") for n in range(4)]
-    return [rsa_jwk(rsa_key()), ec_jwk(ec_key()), ec_jwk(p521, "p521"), *dear, *rest, *same_ec]
+    return [rsa_jwk(rsa_key()), ec_jwk(ec_key()), ec_jwk(p521, "p521"), ed_jwk(ed_key()), *dear, *rest, *same_ec]
 
 
 def forged(header: str, payload: str, signature: bytes) -> Lines:
@@ -137,6 +137,8 @@ def nasty() -> Iterator[tuple[str, Lines]]:
     yield "no kid, many keys", forged('{"alg":"RS256"}', claims(a="x" * 5_000), signature)
     yield "8192-bit key, four under one kid", forged(named("RS256", "dear"), claims(a="x" * 3_900), b"\1" * 1_024)
     yield "8192-bit key, RS512", forged(named("RS512", "dear"), claims(a="x" * 3_900), b"\x7f" * 1_024)
+    yield "8192-bit key, PS512", forged(named("PS512", "dear"), claims(a="x" * 3_900), b"\x7f" * 1_024)
+    yield "EdDSA, genuine but for the signature", forged(named("EdDSA", "ed-1"), claims(a="x" * 5_000), b"\x7f" * 64)
     yield "RSA signature of 4 kB", forged(rs, claims(a="x" * 1_000), b"\x7f" * 4_000)
     yield "RSA signature of 1 byte", forged(rs, claims(a="x" * 5_000), b"\x7f")
     yield "RSA, genuine but for the signature", forged(rs, claims(a="x" * 5_000), b"\x7f" * 256)

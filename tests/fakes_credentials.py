@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from worlds import OwnedClock, drive, request
 
@@ -71,6 +71,24 @@ def ec_jwk(key: ec.EllipticCurvePrivateKey, kid: str | None = "ec-1", **more: An
     return jwk | ({} if kid is None else {"kid": kid}) | more
 
 
+@functools.cache
+def ed_key(name: str = "one") -> ed25519.Ed25519PrivateKey:
+    return ed25519.Ed25519PrivateKey.generate()
+
+
+@functools.cache
+def ed448_key(name: str = "one") -> ed448.Ed448PrivateKey:
+    return ed448.Ed448PrivateKey.generate()
+
+
+def ed_jwk(
+    key: ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey, kid: str | None = "ed-1", **more: Any
+) -> dict[str, Any]:
+    crv = "Ed25519" if isinstance(key, ed25519.Ed25519PrivateKey) else "Ed448"
+    jwk = {"kty": "OKP", "crv": crv, "x": b64(key.public_key().public_bytes_raw())}
+    return jwk | ({} if kid is None else {"kid": kid}) | more
+
+
 HASHES: Mapping[str, Callable[[], hashes.HashAlgorithm]] = {
     "256": hashes.SHA256,
     "384": hashes.SHA384,
@@ -79,7 +97,11 @@ HASHES: Mapping[str, Callable[[], hashes.HashAlgorithm]] = {
 
 
 def signature(algorithm: str, key: Any, signing_input: bytes) -> bytes:
+    if algorithm.startswith("Ed"):
+        return bytes(key.sign(signing_input))
     digest = HASHES[algorithm[2:]]()
+    if algorithm.startswith("PS"):
+        return bytes(key.sign(signing_input, padding.PSS(padding.MGF1(digest), digest.digest_size), digest))
     if algorithm.startswith("RS"):
         return bytes(key.sign(signing_input, padding.PKCS1v15(), digest))
     r, s = decode_dss_signature(key.sign(signing_input, ec.ECDSA(digest)))
@@ -102,8 +124,9 @@ def token(
     **changed: Any,
 ) -> str:
     """A token with these claims; a change to None takes the claim out."""
-    key = key or (rsa_key() if algorithm.startswith("RS") else ec_key())
-    kid = "rsa-1" if algorithm.startswith("RS") else "ec-1"
+    kind = {"R": "rsa", "P": "rsa", "E": "ec"}[algorithm[0]] if not algorithm.startswith("Ed") else "ed"
+    key = key or {"rsa": rsa_key, "ec": ec_key, "ed": ed_key}[kind]()
+    kid = f"{kind}-1"
     members = {name: value for name, value in {**claims, **changed}.items() if value is not None}
     full_header = {
         name: value

@@ -9,10 +9,11 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from doors import Door
-from fakes_credentials import AGENCY, NOW_S, Desk, ec_jwk, ec_key, rsa_jwk, rsa_key
+from fakes_credentials import AGENCY, NOW_S, Desk, ec_jwk, ec_key, ed_jwk, ed_key, rsa_jwk, rsa_key
 from worlds import CountingRandomness, request
 
 from hms_svc.core.credentials.api_keys import issue
+from hms_svc.core.credentials.token_keys import ALGORITHMS
 from hms_svc.core.model import Forward, Issuer, Route, Target
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from hms_svc.core.model import ClientCertificate, Response
 
-ALL = Issuer(AGENCY.name, AGENCY.issuer, AGENCY.audience, ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512"))
+ALL = Issuer(AGENCY.name, AGENCY.issuer, AGENCY.audience, tuple(ALGORITHMS))
 """The agency, with every algorithm that an issuer may be configured with."""
 ACCEPTS: Mapping[str, tuple[str, ...]] = {
     "/oauth": ("oauth",),
@@ -56,10 +57,10 @@ class Outcome(NamedTuple):
 
 
 class Guarded:
-    """The gateway. ``members`` are its issuer's keys: an RSA and an elliptic one when none are given."""
+    """The gateway. ``members`` are its issuer's keys: an RSA, an elliptic and an Edwards one when none are given."""
 
     def __init__(self, *members: Mapping[str, Any], issuer: Issuer = ALL) -> None:
-        desk = Desk(*(members or (rsa_jwk(rsa_key()), ec_jwk(ec_key()))), issuers=(issuer,))
+        desk = Desk(*(members or (rsa_jwk(rsa_key()), ec_jwk(ec_key()), ed_jwk(ed_key()))), issuers=(issuer,))
         desk.store.keys.append(KEPT)
         self.keys = desk.source
         self.clock = desk.clock

@@ -188,6 +188,59 @@ def test_what_needs_no_keys_is_refused_although_they_cannot_be_had() -> None:
     assert cause_of(desk, token(iss="https://evil.example/")).startswith("unknown issuer")
 
 
+# Tokens bound to a certificate (RFC 8705)
+
+
+BOUND = token(cnf={"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"})
+WITH_THUMBPRINT = replace(CERTIFICATE, thumbprint="bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2")
+
+
+def test_a_bound_token_is_good_with_its_certificate_only() -> None:
+    desk = Desk()
+    line = ("Authorization", f"Bearer {BOUND}")
+    for _ in range(2):  # the second time it is known already
+        assert desk.identify(line, certificate=WITH_THUMBPRINT).via == "oauth"
+        without, other = (
+            refused(desk, line),
+            refused(desk, line, certificate=replace(WITH_THUMBPRINT, thumbprint="A" * 43)),
+        )
+        assert without.cause == "the token is bound to a client certificate, and none came with it"
+        assert other.cause == "the token is bound to another client certificate"
+
+
+def test_a_certificate_whose_thumbprint_the_door_does_not_know_proves_nothing() -> None:
+    refusal = refused(Desk(), ("Authorization", f"Bearer {BOUND}"), certificate=CERTIFICATE)
+    assert refusal.cause == "the token is bound to a client certificate, and none came with it"
+
+
+def test_an_issuer_may_be_held_to_bound_tokens() -> None:
+    desk = Desk(issuers=(replace(AGENCY, certificate_bound=True),))
+    assert desk.identify(("Authorization", f"Bearer {BOUND}"), certificate=WITH_THUMBPRINT).name == "alice"
+    refusal = refused(desk, ("Authorization", f"Bearer {token()}"), certificate=WITH_THUMBPRINT)
+    assert refusal.cause == "the token is not bound to a client certificate"
+
+
+@pytest.mark.parametrize(
+    ("cnf", "cause"),
+    [
+        ({"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}, "the token is bound by jkt, which is not supported"),
+        ({"x5t#S256": "A" * 43, "jwk": {}}, "the token is bound by jwk, which is not supported"),
+        ({"x5t#S256": None}, "the token is not bound to a client certificate"),
+        ({"x5t#S256": ["A" * 43]}, "the x5t#S256 is no text"),
+        ({"x5t#S256": "é"}, "the token is bound to another client certificate"),
+        ([], "the cnf is no object"),
+        ("x", "the cnf is no object"),
+    ],
+)
+def test_a_binding_that_cannot_be_checked_is_refused(cnf: Any, cause: str) -> None:
+    refusal = refused(Desk(), ("Authorization", f"Bearer {token(cnf=cnf)}"), certificate=WITH_THUMBPRINT)
+    assert refusal.cause == cause
+
+
+def test_a_confirmation_that_nobody_knows_is_ignored() -> None:
+    assert Desk().bearer(token(cnf={"osc": {}})).name == "alice"
+
+
 # Tokens that were verified before
 
 

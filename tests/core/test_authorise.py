@@ -81,3 +81,30 @@ def test_a_number_is_no_truth_value(value: Any, allowed: Any) -> None:
 def test_every_claim_must_fit() -> None:
     authorise(needs(a=(1,), b=(2,)), caller(a=1, b=2))
     assert refused(needs(a=(1,), b=(2,)), caller(a=1, b=3)).detail == "The claim b does not allow this"
+
+
+ANY = route(
+    "oauth",
+    require=Requirements(
+        frozenset({"a"}),
+        any_of=(
+            Requirements(frozenset({"write"})),
+            Requirements(frozenset({"list"}), {"role": ("head",), "unit": ("x",)}),
+        ),
+    ),
+)
+
+
+def test_one_of_the_alternatives_is_enough() -> None:
+    authorise(ANY, caller(scopes=("a", "write")))
+    authorise(ANY, caller(scopes=("a", "list"), role="head", unit="x"))
+
+
+def test_without_any_of_the_alternatives_all_of_them_are_named() -> None:
+    refusal = refused(ANY, caller(scopes=("a", "list"), role="clerk", unit="x"))
+    assert refusal.detail == "What is missing is write, or list and the claim role and the claim unit"
+    assert refusal.headers == (("WWW-Authenticate", 'Bearer realm="hms-svc", error="insufficient_scope"'),)
+
+
+def test_an_alternative_does_not_make_up_for_what_is_required_of_all() -> None:
+    assert refused(ANY, caller(scopes=("write",))).detail == "The scope a is missing"

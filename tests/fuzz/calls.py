@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives import serialization
-from fakes_credentials import b64, ec_key, rsa_jwk, rsa_key, signed
+from fakes_credentials import b64, ec_key, ed_key, rsa_jwk, rsa_key, signed
 from guarded import GOOD_KEY
 
 from hms_svc.core.model import ClientCertificate
@@ -22,9 +22,10 @@ from hms_svc.core.model import ClientCertificate
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-GENUINE = {"rsa": "RS256", "ec": "ES256"}
-"""The issuer's keys and the algorithm each signs with."""
-FORGED = ("other-rsa", "other-ec", "pem", "der", "ssh", "jwk", "empty", "none", "junk")
+GENUINE = {"rsa": "RS256", "ec": "ES256", "pss": "PS256", "ed": "EdDSA"}
+"""How the issuer signs: a name for the key, and the algorithm."""
+KIDS = {"rsa": "rsa-1", "ec": "ec-1", "pss": "rsa-1", "ed": "ed-1"}
+FORGED = ("other-rsa", "other-ec", "other-pss", "other-ed", "pem", "der", "ssh", "jwk", "empty", "none", "junk")
 """What a forger signs with: keys of their own, the issuer's public key as a secret, nothing."""
 
 
@@ -158,12 +159,12 @@ def _piece(data: str | Mapping[str, Any]) -> Piece:
     return Signed(data["header"], data["payload"], data["key"], edits)
 
 
-@functools.lru_cache(maxsize=4_096)  # elliptic signatures differ each time: one call sends one text
+@functools.lru_cache(maxsize=4_096)  # some signatures differ each time: one call sends one text
 def _original(header: str, payload: str, key: str) -> str:
-    if key in GENUINE:
-        return signed(header, payload, rsa_key() if key == "rsa" else ec_key(), GENUINE[key])
-    if key.startswith("other-"):
-        return signed(header, payload, rsa_key("x") if key == "other-rsa" else ec_key("x"), GENUINE[key[6:]])
+    kind = key.removeprefix("other-")
+    if kind in GENUINE:
+        make = {"rsa": rsa_key, "pss": rsa_key, "ec": ec_key, "ed": ed_key}[kind]
+        return signed(header, payload, make() if kind == key else make("x"), GENUINE[kind])
     signing_input = f"{b64(header.encode())}.{b64(payload.encode())}"
     if key in {"none", "junk"}:
         return f"{signing_input}.{'' if key == 'none' else b64(bytes(range(64)))}"

@@ -27,9 +27,12 @@ _INPUTS: list[Callable[[bytes], object]] = [check.hypothesis.fuzz_one_input for 
 _LINE = len(_INPUTS)
 _CALLS = [Call.from_json(path.read_text("utf-8")) for path in sorted(SEEDS.glob("*.json"))]
 _GENUINE = {
-    token.original(): replace(token, edits=()) for call in _CALLS for token in call.tokens() if token.key == "rsa"
+    token.original(): replace(token, edits=())
+    for call in _CALLS
+    for token in call.tokens()
+    if token.key in {"rsa", "ed"}
 }
-"""RSA only: its signatures are the same each time."""
+"""Of the kinds whose signatures are the same each time."""
 _runs = 0
 
 
@@ -73,7 +76,7 @@ def one_input(data: bytes) -> None:
 def write_lines(folder: Path) -> None:
     """The header lines of the seeds, each in a file to begin with."""
     for number, call in enumerate(_CALLS):
-        if any(token.key == "ec" for token in call.tokens()):
+        if any(token.key in {"ec", "pss"} for token in call.tokens()):
             continue
         for _, value in call.headers():
             (folder / f"line-{number}").write_bytes(bytes([_LINE]) + value.encode("latin-1", "replace"))

@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from fakes_credentials import GOOD_CLAIMS, NOW_S, rsa_jwk, rsa_key, token
+from fuzz.calls import GENUINE
 from guarded import ACCEPTS, GOOD_KEY, REFUSED, Guarded
 
 from hms_svc.aws.door import LambdaDoor
@@ -71,11 +72,13 @@ def check_key_set(members: list[dict[str, Any]]) -> None:
     guarded = Guarded(*members, rsa_jwk(rsa_key()))
     assert guarded.bearer(_genuine()).status in {200, 401}
     assert guarded.bearer(_forged()).status == 401
-    for algorithm, (kty, _, size) in ALGORITHMS.items():
+    for algorithm, (kty, curves) in ALGORITHMS.items():
         for _, numbers in usable(members, algorithm):
             assert numbers["kty"] == kty
-            assert set(numbers) == ({"kty", "n", "e"} if kty == "RSA" else {"kty", "crv", "x", "y"})
-            assert kty == "RSA" or len(numbers["x"]) == len(numbers["y"]) == -(-size * 4 // 3)
+            assert set(numbers) <= {"kty", "n", "e", "crv", "x", "y"}
+            if kty != "RSA":
+                digits = -(-curves[numbers["crv"]] * 4 // 3)
+                assert all(len(numbers[axis]) == digits for axis in "xy" if axis in numbers)
 
 
 def check_event(identity: Mapping[str, Any], headers: Mapping[str, Any]) -> None:
@@ -107,7 +110,7 @@ def _forged() -> str:
 
 def _is_genuine(token: Signed, lines: list[tuple[str, str]]) -> bool:
     """Whether the issuer has signed this, for us, for now, and it is what was sent."""
-    if token.key not in {"rsa", "ec"}:
+    if token.key not in GENUINE:
         return False
     form = re.compile(rf"[ \t]*(?i:bearer) +{re.escape(token.original())}[ \t]*")
     if not any(name.lower() == "authorization" and form.fullmatch(value) for name, value in lines):
@@ -115,8 +118,9 @@ def _is_genuine(token: Signed, lines: list[tuple[str, str]]) -> bool:
     header, claims = json.loads(token.header), json.loads(token.payload)
     audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
     return (
-        header["alg"] == {"rsa": "RS256", "ec": "ES256"}[token.key]
+        header["alg"] in {GENUINE[token.key], *(("Ed25519",) if token.key == "ed" else ())}
         and "crit" not in header
+        and not claims.get("cnf")
         and claims["iss"] == GOOD_CLAIMS["iss"]
         and "hms-api" in audience
         and NOW_S - 60 <= claims["exp"] < float("inf")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from fakes_credentials import GOOD_CLAIMS, NOW_S, ec_jwk, ec_key, rsa_jwk, rsa_key
+from fakes_credentials import GOOD_CLAIMS, NOW_S, ec_jwk, ec_key, ed_jwk, ed_key, rsa_jwk, rsa_key
 from fuzz.calls import EDITS, FORGED, GENUINE, Call, Signed
+from fuzz.calls import KIDS as KIDS_OF
 from guarded import ACCEPTS
 from hypothesis import strategies as st
 
@@ -22,7 +23,23 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
     max_leaves=8,
 )
-ALGORITHMS = ["RS256", "ES256", "RS384", "RS512", "ES512", "PS256", "EdDSA", "HS256", "none", "None", "", "rs256"]
+ALGORITHMS = [
+    "RS256",
+    "ES256",
+    "RS384",
+    "RS512",
+    "ES512",
+    "PS256",
+    "PS512",
+    "EdDSA",
+    "Ed25519",
+    "Ed448",
+    "HS256",
+    "none",
+    "None",
+    "",
+    "rs256",
+]
 KIDS = ["rsa-1", "ec-1", "", "x" * 300, "../../etc/passwd", "' or 1=1 --", "\u0000", "é", "\ud800"]
 HEADERS = st.fixed_dictionaries(
     {},
@@ -69,8 +86,8 @@ ODD_JSON = st.sampled_from(
 
 def _header_text(key: str, changed: dict[str, Any], more: dict[str, Any]) -> str:
     """As the issuer writes it for this key; a forger with a secret says HS256."""
-    algorithm = {"rsa": "RS256", "ec": "ES256"}.get(key.removeprefix("other-"), "HS256")
-    kid = "ec-1" if key.endswith("ec") else "rsa-1"
+    kind = key.removeprefix("other-")
+    algorithm, kid = GENUINE.get(kind, "HS256"), KIDS_OF.get(kind, "rsa-1")
     return json.dumps({"alg": algorithm, "kid": kid, **changed, **more})
 
 
@@ -186,7 +203,11 @@ ODD_BUT_VALID = st.builds(
 
 
 NUMBERS = st.sampled_from(
-    [*(str(rsa_jwk(rsa_key())[name]) for name in "ne"), *(str(ec_jwk(ec_key())[name]) for name in "xy")]
+    [
+        *(str(rsa_jwk(rsa_key())[name]) for name in "ne"),
+        *(str(ec_jwk(ec_key())[name]) for name in "xy"),
+        str(ed_jwk(ed_key())["x"]),
+    ]
 ) | st.sampled_from(["", "AA", "AQAB", "AQ", "Aw", "A" * 8193, "_" * 1366, "_" * 342, "AQAB==", "AQ+B", "é", " AQAB"])
 KEY_SETS = st.lists(
     st.fixed_dictionaries(
@@ -197,7 +218,7 @@ KEY_SETS = st.lists(
             "alg": st.sampled_from(["RS256", "ES256", "RSA-OAEP", "none"]) | JSON,
             "use": st.sampled_from(["sig", "enc"]) | JSON,
             "key_ops": st.lists(st.sampled_from(["verify", "sign"]) | JSON, max_size=2) | JSON,
-            "crv": st.sampled_from(["P-256", "P-521", "secp256k1"]) | JSON,
+            "crv": st.sampled_from(["P-256", "P-521", "secp256k1", "Ed25519", "Ed448", "X25519"]) | JSON,
             **dict.fromkeys(("n", "e", "x", "y", "d", "k"), NUMBERS | JSON),
         },
     ),

@@ -1,4 +1,7 @@
-"""The step after authentication: a caller who is known must also have what the route requires, all of it."""
+"""The step after authentication: a caller who is known must also have what the route requires.
+
+All the scopes, all the claims, and where the route lists alternatives (``any_of``) at least one of those.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from hms_svc.core.credentials.scopes import is_scope
 from hms_svc.core.errors import Forbidden
 
 if TYPE_CHECKING:
-    from hms_svc.core.model import Caller, Route
+    from hms_svc.core.model import Caller, Requirements, Route
 
 
 def authorise(route: Route, caller: Caller) -> None:
@@ -17,6 +20,13 @@ def authorise(route: Route, caller: Caller) -> None:
     A caller with a token also reads it in ``WWW-Authenticate`` (``insufficient_scope``, RFC 6750, section 3.1).
     """
     require = route.require
+    _check(require, caller)
+    if require.any_of and not any(_holds(one, caller) for one in require.any_of):
+        wanted = ", or ".join(_named(one) for one in require.any_of)
+        raise Forbidden(f"What is missing is {wanted}", headers=_challenge(caller, frozenset()))
+
+
+def _check(require: Requirements, caller: Caller) -> None:
     missing = require.scopes - caller.scopes if require.scopes else frozenset()
     if missing:
         names = ", ".join(sorted(missing))
@@ -27,6 +37,18 @@ def authorise(route: Route, caller: Caller) -> None:
             raise Forbidden(f"The claim {name} is missing", headers=_challenge(caller, frozenset()))
         if not _holds_one(caller.claims[name], allowed):
             raise Forbidden(f"The claim {name} does not allow this", headers=_challenge(caller, frozenset()))
+
+
+def _holds(require: Requirements, caller: Caller) -> bool:
+    try:
+        _check(require, caller)
+    except Forbidden:
+        return False
+    return True
+
+
+def _named(require: Requirements) -> str:
+    return " and ".join([*sorted(require.scopes), *(f"the claim {name}" for name in require.claims)])
 
 
 def _holds_one(value: Any, allowed: tuple[Any, ...]) -> bool:

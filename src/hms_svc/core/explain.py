@@ -15,7 +15,7 @@ from hms_svc.core.summary import limit_text
 
 if TYPE_CHECKING:
     from hms_svc.core.match import Match, RouteTable
-    from hms_svc.core.model import Request, Route
+    from hms_svc.core.model import Request, Requirements, Route
     from hms_svc.core.ports import Randomness
 
 Finding = tuple[str, str]
@@ -53,7 +53,9 @@ def _served(arrival: Arrival, match: Match) -> list[Finding]:
     else:
         findings.append(("authenticate", f"needs {' or '.join(route.auth)}, none is presented"))
         return [*findings, ("answer", "401 Bad credentials")]
-    needs = sorted(route.require.scopes) + sorted(route.require.claims)
+    needs = _names(route.require)
+    if route.require.any_of:
+        needs.append("one of " + " | ".join(" and ".join(_names(one)) for one in route.require.any_of))
     findings.append(("authorise", f"needs {', '.join(needs)}, else 403" if needs else "nothing more is needed"))
     limits = ", ".join(limit_text(limit) for limit in route.limits)
     findings.append(("limit", f"{limits}, else 429" if limits else "no limit"))
@@ -62,6 +64,10 @@ def _served(arrival: Arrival, match: Match) -> list[Finding]:
     findings.append(("body", f"up to {route.max_body} bytes, else 413"))
     findings.append(("answer", _destination(arrival, route)))
     return findings
+
+
+def _names(require: Requirements) -> list[str]:
+    return sorted(require.scopes) + sorted(require.claims)
 
 
 def _is_presented(request: Request, scheme: str) -> bool:

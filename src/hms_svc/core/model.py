@@ -112,6 +112,8 @@ class ClientCertificate:
     issuer: str
     sans: tuple[str, ...] = ()
     """Subject alternative names with their kind: ``DNS:batch.agency.example``."""
+    thumbprint: str = ""
+    """SHA-256 of the certificate in DER, base64url without padding: ``x5t#S256`` (RFC 8705, section 3.1)."""
 
 
 class Request(NamedTuple):
@@ -174,6 +176,8 @@ class Requirements:
     scopes: frozenset[str] = frozenset()
     claims: Mapping[str, tuple[Any, ...]] = field(default_factory=_empty)
     """For each claim the values it may have; a claim that is a list must hold one of them."""
+    any_of: tuple[Requirements, ...] = ()
+    """Where there are some, one of them must hold as well; none of them has an ``any_of`` of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +328,16 @@ class Issuer:
     algorithms: tuple[str, ...] = ("RS256", "ES256")
     jwks_uri: str | None = None
     """None: found by OpenID discovery."""
+    audience_claim: str = "aud"
+    """The claim that says whom a token is for, where that is not ``aud``: ``client_id`` with Cognito."""
+    typ: tuple[str, ...] = ()
+    """The ``typ`` a token's header must have, in lower case; empty: ``JWT``, ``at+jwt`` or none."""
+    leeway_s: float = 60.0
+    """How far its clock and ours may be apart, for ``exp``, ``nbf`` and ``iat``."""
+    max_lifetime_s: float | None = None
+    """From ``iat`` to ``exp`` at most; None: as long as it says."""
+    certificate_bound: bool = False
+    """Whether its tokens must be bound to the client certificate they come with (RFC 8705, section 3)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,10 +9,11 @@ from fakes_credentials import AGENCY, GOOD_CLAIMS, NOW_S
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hms_svc.core.credentials.claims import LEEWAY_S, caller_of, check, issuer_named_by
+from hms_svc.core.credentials.claims import caller_of, check, check_type, issuer_named_by
 from hms_svc.core.credentials.jws import TokenInvalid
 from hms_svc.core.model import Issuer
 
+LEEWAY_S = 60
 OTHER = Issuer("other", "https://other.example", ("hms-api",))
 
 
@@ -20,11 +22,11 @@ def claims(**changed: Any) -> dict[str, Any]:
     return {name: value for name, value in {**GOOD_CLAIMS, **changed}.items() if value is not None}
 
 
-def refusal_of(now_s: float = NOW_S, **changed: Any) -> str:
+def refusal_of(now_s: float = NOW_S, issuer: Issuer = AGENCY, **changed: Any) -> str:
     found = claims(**changed)
     try:
-        check(found, AGENCY, now_s)
-        caller_of(found, AGENCY, "")
+        check(found, issuer, now_s)
+        caller_of(found, issuer, "")
     except TokenInvalid as refused:
         return str(refused)
     raise AssertionError("the claims were believed")
@@ -58,6 +60,49 @@ def test_a_token_expires_to_the_second_after_the_leeway() -> None:
     assert check(claims(), AGENCY, NOW_S + 600 + LEEWAY_S - 0.001)
     assert refusal_of(now_s=NOW_S + 600 + LEEWAY_S) == "token expired 60 s ago"
     assert refusal_of(now_s=NOW_S + 612 + LEEWAY_S) == "token expired 72 s ago"
+
+
+def test_the_leeway_is_the_issuers() -> None:
+    strict = replace(AGENCY, leeway_s=0)
+    assert check(claims(), strict, NOW_S + 599.999)
+    assert refusal_of(issuer=strict, now_s=NOW_S + 600) == "token expired 0 s ago"
+    assert refusal_of(issuer=strict, nbf=NOW_S + 1) == "token is valid only in 1 s"
+    assert refusal_of(issuer=strict, iat=NOW_S + 1) == "token was issued 1 s in the future"
+    assert check(claims(iat=NOW_S + 300), replace(AGENCY, leeway_s=300), NOW_S)
+
+
+def test_a_token_that_lives_too_long_is_refused() -> None:
+    short = replace(AGENCY, max_lifetime_s=600)
+    assert check(claims(), short, NOW_S)
+    assert refusal_of(issuer=short, exp=NOW_S + 601) == "the token lives longer than 600 s"
+    assert refusal_of(issuer=short, iat=None) == "the token has no iat, so how long it lives is not known"
+
+
+def test_another_claim_may_say_whom_a_token_is_for() -> None:
+    cognito = replace(AGENCY, audience=("app-1", "app-2"), audience_claim="client_id")
+    assert check(claims(aud=None, client_id="app-2"), cognito, NOW_S)
+    assert refusal_of(issuer=cognito, aud="app-1") == "the token has no client_id"
+    assert refusal_of(issuer=cognito, client_id="app-3", aud="app-1") == "the client_id is for others"
+    assert refusal_of(issuer=cognito, client_id=1) == "the client_id is neither text nor a list of texts"
+
+
+@pytest.mark.parametrize("typ", [None, "jwt", "at+jwt"])
+def test_a_token_for_access_may_name_its_type(typ: str | None) -> None:
+    check_type(typ, AGENCY)
+
+
+@pytest.mark.parametrize("typ", ["logout+jwt", "dpop+jwt", "secevent+jwt", "id+jwt", "jwe", ""])
+def test_a_token_of_another_type_is_refused(typ: str) -> None:
+    with pytest.raises(TokenInvalid, match="not that of a token for access"):
+        check_type(typ, AGENCY)
+
+
+def test_an_issuer_may_be_held_to_one_type() -> None:
+    strict = replace(AGENCY, typ=("at+jwt",))
+    check_type("at+jwt", strict)
+    for typ in (None, "jwt"):
+        with pytest.raises(TokenInvalid):
+            check_type(typ, strict)
 
 
 def test_a_token_is_not_good_before_its_time() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fakes_credentials import AGENCY, NOW_S
 
 from hms_svc.core.credentials.token_cache import TokenCache, Verified
@@ -43,3 +45,22 @@ def test_the_least_recently_used_give_way() -> None:
     cache.get("a", (AGENCY,), NOW_S)
     cache.put("d", ALICE)
     assert [name for name in "abcd" if cache.get(name, (AGENCY,), NOW_S)] == ["a", "c", "d"]
+
+
+def test_long_tokens_give_way_sooner() -> None:
+    cache = TokenCache(max_characters=10_000)
+    for name in "abc":
+        cache.put(name, replace(ALICE, characters=4_000))
+    assert [name for name in "abc" if cache.get(name, (AGENCY,), NOW_S)] == ["b", "c"]
+    cache.put("b", replace(ALICE, characters=1_000))
+    cache.put("d", replace(ALICE, characters=5_000))
+    assert [name for name in "bcd" if cache.get(name, (AGENCY,), NOW_S)] == ["b", "c", "d"]
+
+
+def test_what_went_makes_room() -> None:
+    cache = TokenCache(max_characters=10_000)
+    cache.put("a", replace(ALICE, characters=9_000))
+    cache.drop("a")
+    for name in "bc":
+        cache.put(name, replace(ALICE, characters=5_000))
+    assert len(cache) == 2

@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from fakes_credentials import b64, ec_jwk, ec_key, rsa_jwk, rsa_key
+from fakes_credentials import b64, ec_jwk, ec_key, ed_jwk, ed_key, rsa_jwk, rsa_key
 from vectors import needed, read_json
 
-from hms_svc.core.credentials.token_keys import usable
+from hms_svc.core.credentials.token_keys import signing, usable
 
 RSA = rsa_jwk(rsa_key())
 EC = ec_jwk(ec_key())
+OKP = ed_jwk(ed_key())
 
 
 def test_a_key_fits_the_algorithms_of_its_type_and_curve() -> None:
@@ -85,9 +86,36 @@ def test_a_modulus_with_the_fingerprint_of_roca_is_ruled_out() -> None:
 
 
 def test_nothing_but_public_numbers_is_left_of_a_key() -> None:
-    private = RSA | {"d": "AAAA", "p": "AA", "x5c": ["junk"], "x5u": "http://attacker.example/"}
-    assert usable([private], "RS256") == [("rsa-1", {name: RSA[name] for name in ("kty", "n", "e")})]
-    assert usable([EC | {"d": "AAAA"}], "ES256") == [("ec-1", {name: EC[name] for name in ("kty", "crv", "x", "y")})]
+    chatty = {"p": "AA", "x5c": ["junk"], "x5u": "http://attacker.example/"}
+    assert usable([RSA | chatty], "RS256") == [("rsa-1", {name: RSA[name] for name in ("kty", "n", "e")})]
+    assert usable([EC | chatty], "ES256") == [("ec-1", {name: EC[name] for name in ("kty", "crv", "x", "y")})]
+    assert usable([OKP | chatty], "EdDSA") == [("ed-1", {name: OKP[name] for name in ("kty", "crv", "x")})]
+
+
+@pytest.mark.parametrize(("key", "algorithm"), [(RSA, "RS256"), (EC, "ES256"), (OKP, "EdDSA")])
+def test_a_key_whose_private_half_is_public_is_no_key(key: dict[str, Any], algorithm: str) -> None:
+    assert usable([key | {"d": "AAAA"}], algorithm) == []
+
+
+def test_an_rsa_key_is_for_the_family_of_algorithms_it_names_or_for_both() -> None:
+    assert len(usable([RSA], "PS256")) == len(usable([RSA], "RS256")) == 1
+    assert usable([RSA | {"alg": "PS256"}], "RS256") == []
+    assert usable([RSA | {"alg": "RS256"}], "PS256") == []
+
+
+def test_a_point_of_one_curve_is_for_eddsa_and_for_the_algorithm_of_that_curve() -> None:
+    fitting = {name: len(usable([OKP], name)) for name in ("EdDSA", "Ed25519", "Ed448", "ES256")}
+    assert fitting == {"EdDSA": 1, "Ed25519": 1, "Ed448": 0, "ES256": 0}
+
+
+@pytest.mark.parametrize("more", [{"crv": "X25519"}, {"crv": "Ed448"}, {"x": b64(b"\0" * 31)}, {"x": 1}, {"kty": "EC"}])
+def test_a_point_of_another_kind_is_no_key_for_eddsa(more: dict[str, Any]) -> None:
+    assert usable([OKP | more], "EdDSA") == []
+
+
+def test_how_many_keys_of_a_set_may_sign_is_counted_over_all_algorithms() -> None:
+    assert signing([RSA, EC, OKP]) == 3
+    assert signing([RSA, EC | {"use": "enc"}, {"kty": "oct", "k": "c2VjcmV0"}]) == 1
 
 
 @needed

@@ -4,19 +4,35 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
-from fakes_credentials import AGENCY, KeySet, b64, ec_jwk, ec_key, rsa_jwk, rsa_key, signed, token
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding
+from fakes_credentials import (
+    AGENCY,
+    KeySet,
+    b64,
+    ec_jwk,
+    ec_key,
+    ed448_key,
+    ed_jwk,
+    ed_key,
+    rsa_jwk,
+    rsa_key,
+    signed,
+    token,
+)
 from vectors import needed, read_json
 from worlds import drive
 
 from hms_svc.core.credentials.jws import TokenInvalid, parse
+from hms_svc.core.credentials.token_keys import ALGORITHMS as SUPPORTED
 from hms_svc.core.credentials.tokens import SignatureVerifier, sign
 from hms_svc.core.model import Issuer
+from hms_svc.core.routes.shared import ALGORITHMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ALL = Issuer("all", AGENCY.issuer, ("hms-api",), ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512"))
+ALL = Issuer("all", AGENCY.issuer, ("hms-api",), ALGORITHMS)
 
 
 def verify(text: str, source: KeySet, issuer: Issuer = ALL) -> None:
@@ -29,7 +45,11 @@ def refusal_of(text: str, *members: Mapping[str, Any], issuer: Issuer = ALL) -> 
     return str(refused.value)
 
 
-@pytest.mark.parametrize("algorithm", ["RS256", "RS384", "RS512"])
+def test_what_a_routes_file_may_name_is_what_is_supported() -> None:
+    assert set(ALGORITHMS) == set(SUPPORTED)
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"])
 def test_rsa_signatures_are_verified(algorithm: str) -> None:
     verify(token(algorithm=algorithm), KeySet([rsa_jwk(rsa_key())]))
     assert refusal_of(token(algorithm=algorithm, key=rsa_key("other")), rsa_jwk(rsa_key())) == "the signature is wrong"
@@ -45,7 +65,36 @@ def test_elliptic_signatures_are_verified(algorithm: str, curve: type[ec.Ellipti
 
 
 @pytest.mark.parametrize(
-    "algorithm", ["none", "None", "NONE", "HS256", "HS512", "PS256", "EdDSA", "ES256K", "RS1", "", "rs256", "A128KW"]
+    ("algorithm", "key", "other"),
+    [
+        ("EdDSA", ed_key(), ed_key("other")),
+        ("Ed25519", ed_key(), ed_key("other")),
+        ("EdDSA", ed448_key(), ed448_key("other")),
+        ("Ed448", ed448_key(), ed448_key("other")),
+    ],
+    ids=["EdDSA with Ed25519", "Ed25519", "EdDSA with Ed448", "Ed448"],
+)
+def test_edwards_signatures_are_verified(algorithm: str, key: Any, other: Any) -> None:
+    verify(token(algorithm=algorithm, key=key), KeySet([ed_jwk(key)]))
+    assert refusal_of(token(algorithm=algorithm, key=other), ed_jwk(key)) == "the signature is wrong"
+
+
+def test_a_salt_of_another_length_is_not_that_of_the_algorithm() -> None:
+    """RFC 7518, section 3.5: the salt is as long as the hash."""
+    signing_input, _, _ = token(algorithm="PS256").rpartition(".")
+    digest = hashes.SHA256()
+    odd = rsa_key().sign(signing_input.encode(), padding.PSS(padding.MGF1(digest), 20), digest)
+    assert refusal_of(f"{signing_input}.{b64(odd)}", rsa_jwk(rsa_key())) == "the signature is wrong"
+
+
+@pytest.mark.parametrize(("signed_as", "claimed"), [("RS256", "PS256"), ("PS256", "RS256"), ("PS384", "PS256")])
+def test_a_signature_is_good_for_the_algorithm_it_was_made_with_only(signed_as: str, claimed: str) -> None:
+    forged = token(algorithm=signed_as, header={"alg": claimed})
+    assert refusal_of(forged, rsa_jwk(rsa_key())) == "the signature is wrong"
+
+
+@pytest.mark.parametrize(
+    "algorithm", ["none", "None", "NONE", "HS256", "HS512", "ES256K", "RS1", "", "rs256", "A128KW", "ed25519"]
 )
 def test_algorithms_that_are_not_supported_are_refused(algorithm: str) -> None:
     text = token(header={"alg": algorithm})
@@ -125,9 +174,10 @@ def test_a_known_kid_with_a_wrong_signature_asks_nobody() -> None:
 
 def test_without_a_kid_the_set_must_leave_no_doubt() -> None:
     bare = token(header={"kid": None})
-    verify(bare, KeySet([rsa_jwk(rsa_key()), ec_jwk(ec_key())]))
-    refusal = refusal_of(bare, rsa_jwk(rsa_key(), "a"), rsa_jwk(rsa_key("other"), "b"))
-    assert refusal == "the token names no kid and 2 keys fit"
+    verify(bare, KeySet([rsa_jwk(rsa_key()), ec_jwk(ec_key(), use="enc"), {"kty": "oct", "k": "AA"}]))
+    for second in (rsa_jwk(rsa_key("other"), "b"), ec_jwk(ec_key())):
+        refusal = refusal_of(bare, rsa_jwk(rsa_key(), "a"), second)
+        assert refusal == "the token names no kid and the issuer has 2 keys"
 
 
 def test_a_single_key_without_a_kid_takes_tokens_with_one() -> None:

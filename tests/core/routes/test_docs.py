@@ -16,6 +16,8 @@ REFERENCE = (PROJECT / "docs" / "routes.md").read_text("utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", REFERENCE, re.DOTALL)
 DEFAULTS = {
     "algorithms": (Issuer, "algorithms"),
+    "audience_claim": (Issuer, "audience_claim"),
+    "leeway": (Issuer, "leeway_s"),
     "timeout": (Forward, "timeout_s"),
     "retries": (Forward, "retries"),
     "max_body": (Route, "max_body"),
@@ -25,7 +27,7 @@ DEFAULTS = {
     "on_error": (Limit, "on_error"),
     "max_age": (Cors, "max_age_s"),
 }
-WRITTEN = {"`30s`": 30.0, "`10MB`": 10_000_000, "`[RS256, ES256]`": ("RS256", "ES256")}
+WRITTEN = {"`30s`": 30.0, "`60s`": 60.0, "`10MB`": 10_000_000, "`[RS256, ES256]`": ("RS256", "ES256")}
 
 
 def keys(schema: Any) -> set[str]:

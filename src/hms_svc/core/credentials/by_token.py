@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from hms_svc.core.credentials.claims import caller_of, check, issuer_named_by
+from hms_svc.core.credentials.bound import check_binding
+from hms_svc.core.credentials.claims import caller_of, check, check_type, issuer_named_by
 from hms_svc.core.credentials.jws import parse
 from hms_svc.core.credentials.presented import KEY_DIGITS, CredentialInvalid, Presented
 from hms_svc.core.credentials.token_cache import TokenCache, Verified
@@ -39,23 +40,27 @@ class ByToken:
         demo = self._demo_tokens.get(token)
         if demo is not None:
             return demo
-        return await self._by_jwt(token, presented.config.issuers)
+        verified = await self._by_jwt(token, presented.config.issuers)
+        check_binding(verified.caller.claims, verified.issuer, presented.request.certificate)
+        return verified.caller
 
-    async def _by_jwt(self, token: str, issuers: tuple[Issuer, ...]) -> Caller:
+    async def _by_jwt(self, token: str, issuers: tuple[Issuer, ...]) -> Verified:
         sha256 = hashlib.sha256(token.encode("ascii")).hexdigest()
         now_s = self._clock.wall_ns() / 1e9
         known = self._verified.get(sha256, issuers, now_s)
         if known is not None:
             keys = await self._source.keys(known.issuer)
             if keys is known.keys or keys == known.keys:
-                return known.caller
+                return known
             self._verified.drop(sha256)
         jws = parse(token)
         claims = jws.claims()
         issuer = issuer_named_by(claims, issuers)
+        check_type(jws.typ, issuer)
         signing_keys = await self._signatures.verify(jws, issuer)
         expires_s = check(claims, issuer, now_s)
         signed = hashlib.sha256(jws.signing_input).hexdigest()  # not the signature: an elliptic one has a twin
         caller = caller_of(claims, issuer, signed[:KEY_DIGITS])
-        self._verified.put(sha256, Verified(caller, issuer, signing_keys, expires_s))
-        return caller
+        verified = Verified(caller, issuer, signing_keys, expires_s, len(token))
+        self._verified.put(sha256, verified)
+        return verified

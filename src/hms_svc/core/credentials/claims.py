@@ -14,29 +14,39 @@ if TYPE_CHECKING:
 
     from hms_svc.core.model import Issuer
 
-LEEWAY_S = 60
-"""How far the issuer's clock and ours may be apart, for ``exp``, ``nbf`` and ``iat``."""
+TYPES = ("jwt", "at+jwt")
+"""The ``typ`` of tokens for access (RFC 7519, section 5.1; RFC 9068); logout tokens, DPoP proofs and the like have
+others (RFC 8725, section 3.11)."""
 MAX_NAME = 255
 """Characters of ``sub``, ``client_id`` and ``jti`` (OpenID Connect Core, section 2)."""
 MAX_MOMENT = 253_402_300_799
 """The last second of the year 9999."""
 
 
+def check_type(typ: str | None, issuer: Issuer) -> None:
+    """Raises `TokenInvalid` when the header's ``typ`` is not that of a token for access, or not the one asked for."""
+    if typ is None and not issuer.typ:
+        return
+    if typ not in (issuer.typ or TYPES):
+        raise TokenInvalid("the typ is not that of a token for access")
+
+
 def check(claims: Mapping[str, Any], issuer: Issuer, now_s: float) -> float:
     """Until when the token may be believed without leeway, in seconds since 1970. Raises `TokenInvalid`."""
     if claims.get("iss") != issuer.issuer:
         raise TokenInvalid("the iss is another issuer's")
-    _check_audience(claims.get("aud"), issuer)
+    _check_audience(claims, issuer)
     expires = _moment(claims, "exp")
     if expires is None:
         raise TokenInvalid("the token has no exp")
-    if now_s >= expires + LEEWAY_S:
+    if now_s >= expires + issuer.leeway_s:
         raise TokenInvalid(f"token expired {int(now_s - expires)} s ago")
     not_before, issued = _moment(claims, "nbf"), _moment(claims, "iat")
-    if not_before is not None and now_s + LEEWAY_S < not_before:
+    if not_before is not None and now_s + issuer.leeway_s < not_before:
         raise TokenInvalid(f"token is valid only in {int(not_before - now_s)} s")
-    if issued is not None and now_s + LEEWAY_S < issued:
+    if issued is not None and now_s + issuer.leeway_s < issued:
         raise TokenInvalid(f"token was issued {int(issued - now_s)} s in the future")
+    _check_lifetime(issued, expires, issuer)
     return expires
 
 
@@ -67,14 +77,25 @@ def issuer_named_by(claims: Mapping[str, Any], issuers: tuple[Issuer, ...]) -> I
     raise TokenInvalid(f"unknown issuer {shown(named)}")
 
 
-def _check_audience(audience: Any, issuer: Issuer) -> None:
+def _check_audience(claims: Mapping[str, Any], issuer: Issuer) -> None:
+    name = issuer.audience_claim
+    audience = claims.get(name)
     if audience is None:
-        raise TokenInvalid("the token has no aud")
+        raise TokenInvalid(f"the token has no {name}")
     held = audience if isinstance(audience, list) else [audience]
     if not all(isinstance(one, str) for one in held):
-        raise TokenInvalid("the aud is neither text nor a list of texts")
+        raise TokenInvalid(f"the {name} is neither text nor a list of texts")
     if not any(one in issuer.audience for one in held):
-        raise TokenInvalid("the aud is for others")
+        raise TokenInvalid(f"the {name} is for others")
+
+
+def _check_lifetime(issued: float | None, expires: float, issuer: Issuer) -> None:
+    if issuer.max_lifetime_s is None:
+        return
+    if issued is None:
+        raise TokenInvalid("the token has no iat, so how long it lives is not known")
+    if expires - issued > issuer.max_lifetime_s:
+        raise TokenInvalid(f"the token lives longer than {issuer.max_lifetime_s:g} s")
 
 
 def _moment(claims: Mapping[str, Any], name: str) -> float | None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from hms_svc.core.model import Caller, Issuer
 
 MAX_ENTRIES = 4096
+MAX_CHARACTERS = 4_000_000
+"""Of all the tokens that are known; what is kept of one is some ten times its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +28,18 @@ class Verified:
     keys: Jwks
     """The issuer's key set, one of whose keys had signed it."""
     expires_s: float
+    characters: int = 1_000
+    """Of the token: how much room its claims may take."""
 
 
 class TokenCache:
     """The verified tokens, by the SHA-256 of their text. It never holds a token itself."""
 
-    def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
+    def __init__(self, max_entries: int = MAX_ENTRIES, max_characters: int = MAX_CHARACTERS) -> None:
         self._entries: OrderedDict[str, Verified] = OrderedDict()
         self._max = max_entries
+        self._max_characters = max_characters
+        self._characters = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -50,12 +56,16 @@ class TokenCache:
         return entry
 
     def put(self, sha256: str, entry: Verified) -> None:
-        """Keep ``entry``; the least recently used gives way when there are too many."""
+        """Keep ``entry``; the least recently used give way when there are too many."""
+        self.drop(sha256)
         self._entries[sha256] = entry
-        self._entries.move_to_end(sha256)
-        if len(self._entries) > self._max:
-            self._entries.popitem(last=False)
+        self._characters += entry.characters
+        while len(self._entries) > self._max or self._characters > self._max_characters:
+            _, oldest = self._entries.popitem(last=False)
+            self._characters -= oldest.characters
 
     def drop(self, sha256: str) -> None:
         """Forget the entry, if there is one."""
-        self._entries.pop(sha256, None)
+        entry = self._entries.pop(sha256, None)
+        if entry is not None:
+            self._characters -= entry.characters

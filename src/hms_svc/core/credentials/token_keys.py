@@ -12,22 +12,32 @@ import binascii
 import math
 from typing import TYPE_CHECKING, Any
 
+from hms_svc.core.credentials.small_order import has_small_order
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 MIN_RSA_BITS, MAX_RSA_BITS = 2048, 8192
 MIN_RSA_EXPONENT, MAX_RSA_EXPONENT = 65_537, 2**64
 """FIPS 186-5 has exponents above 2^16; larger ones than this only cost time."""
-ALGORITHMS: Mapping[str, tuple[str, str, int]] = {
-    "RS256": ("RSA", "", 0),
-    "RS384": ("RSA", "", 0),
-    "RS512": ("RSA", "", 0),
-    "ES256": ("EC", "P-256", 32),
-    "ES384": ("EC", "P-384", 48),
-    "ES512": ("EC", "P-521", 66),
+ED25519, ED448 = {"Ed25519": 32}, {"Ed448": 57}
+ALGORITHMS: Mapping[str, tuple[str, Mapping[str, int]]] = {
+    **{name: ("RSA", {}) for name in ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")},
+    "ES256": ("EC", {"P-256": 32}),
+    "ES384": ("EC", {"P-384": 48}),
+    "ES512": ("EC", {"P-521": 66}),
+    "EdDSA": ("OKP", ED25519 | ED448),
+    "Ed25519": ("OKP", ED25519),
+    "Ed448": ("OKP", ED448),
 }
-"""What is supported: key type, curve and length of a coordinate in bytes (RFC 7518, section 3.1)."""
+"""What is supported: key type, and its curves with the length of a coordinate in bytes (RFC 7518, section 3.1; RFC
+8037, section 3.1; RFC 9864, section 2.2)."""
 _ROCA_PRIMES = (11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)
+
+
+def signing(keys: Sequence[Mapping[str, Any]]) -> int:
+    """How many of the keys may verify a signature with any supported algorithm."""
+    return sum(any(_public_numbers(key, algorithm) is not None for algorithm in ALGORITHMS) for key in keys)
 
 
 def usable(keys: Iterable[Mapping[str, Any]], algorithm: str) -> list[tuple[str | None, dict[str, str]]]:
@@ -36,13 +46,11 @@ def usable(keys: Iterable[Mapping[str, Any]], algorithm: str) -> list[tuple[str 
 
 
 def _public_numbers(key: Mapping[str, Any], algorithm: str) -> dict[str, str] | None:
-    kty, curve, size = ALGORITHMS[algorithm]
+    kty, curves = ALGORITHMS[algorithm]
     if key.get("kty") != kty or not _is_for(key, algorithm):
         return None
     try:
-        if kty == "EC":
-            return _ec_numbers(key, curve, size)
-        return _rsa_numbers(key)
+        return _rsa_numbers(key) if kty == "RSA" else _point(key, kty, curves)
     except (binascii.Error, ValueError):
         return None
 
@@ -51,7 +59,8 @@ def _is_for(key: Mapping[str, Any], algorithm: str) -> bool:
     """Whether what the key says of its use allows verifying signatures with this algorithm."""
     operations = key.get("key_ops", ["verify"])
     return (
-        key.get("alg", algorithm) == algorithm
+        "d" not in key  # whoever reads the set can sign with it
+        and key.get("alg", algorithm) == algorithm
         and key.get("use", "sig") == "sig"
         and isinstance(operations, list)
         and "verify" in operations
@@ -59,11 +68,16 @@ def _is_for(key: Mapping[str, Any], algorithm: str) -> bool:
     )
 
 
-def _ec_numbers(key: Mapping[str, Any], curve: str, size: int) -> dict[str, str] | None:
-    x, y = _octets(key.get("x")), _octets(key.get("y"))
-    if key.get("crv") != curve or len(x) != size or len(y) != size:
+def _point(key: Mapping[str, Any], kty: str, curves: Mapping[str, int]) -> dict[str, str] | None:
+    """A point of an EC key; of an OKP key, whose points are one number, in ``x`` (RFC 8037, section 2)."""
+    curve, names = key.get("crv"), ("x", "y") if kty == "EC" else ("x",)
+    if not isinstance(curve, str) or curve not in curves:
         return None
-    return {"kty": "EC", "crv": curve, "x": key["x"], "y": key["y"]}
+    if any(len(_octets(key.get(name))) != curves[curve] for name in names):
+        return None
+    if kty == "OKP" and has_small_order(curve, _octets(key["x"])):
+        return None
+    return {"kty": kty, "crv": curve, **{name: key[name] for name in names}}
 
 
 def _rsa_numbers(key: Mapping[str, Any]) -> dict[str, str] | None:

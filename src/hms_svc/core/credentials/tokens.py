@@ -1,5 +1,7 @@
 """The one file around python-jose: it verifies a signature with a key, and signs. All else is checked around it.
 
+What jose has no algorithm for, `pss_eddsa` does (docs/decisions/0008).
+
 What jose would let pass (design, decision 10) never reaches it: `jws` has taken the token apart, `token_keys` has
 bound the keys to the algorithm and reduced them to their numbers, `claims` reads what the token says. jose is imported
 when the first token comes.
@@ -10,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hms_svc.core.credentials.jws import Jws, TokenInvalid, shown
-from hms_svc.core.credentials.token_keys import ALGORITHMS, usable
+from hms_svc.core.credentials.token_keys import ALGORITHMS, signing, usable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,7 +41,7 @@ class SignatureVerifier:
 
     def __init__(self, key_source: KeySource) -> None:
         self._source = key_source
-        self._ready: dict[Issuer, tuple[Jwks, dict[str, list[tuple[str | None, Any]]]]] = {}
+        self._ready: dict[Issuer, _ReadyKeys] = {}
 
     async def verify(self, jws: Jws, issuer: Issuer) -> Jwks:
         """The issuer's key set, one of whose keys signed ``jws``.
@@ -50,10 +52,10 @@ class SignatureVerifier:
             named = jws.algorithm if jws.algorithm in _KNOWN_NAMES else "of the token"
             raise TokenInvalid(f"the algorithm {named} is not one of the issuer's")
         keys = await self._source.keys(issuer)
-        chosen = _named(self._fitting(issuer, keys, jws.algorithm), jws.kid)
+        chosen = self._ready_keys(issuer, keys).named(jws)
         if not chosen:
             keys = await self._source.keys(issuer, unknown_kid=jws.kid or "")
-            chosen = _named(self._fitting(issuer, keys, jws.algorithm), jws.kid)
+            chosen = self._ready_keys(issuer, keys).named(jws)
         if not chosen:
             named = "no key" if jws.kid is None else f"unknown kid {shown(jws.kid)}: no key"
             raise TokenInvalid(f"{named} of the issuer's {len(keys)} can be used with {jws.algorithm}")
@@ -61,17 +63,38 @@ class SignatureVerifier:
             raise TokenInvalid("the signature is wrong")
         return keys
 
-    def _fitting(self, issuer: Issuer, keys: Jwks, algorithm: str) -> list[tuple[str | None, Any]]:
-        """The keys of the set that may verify ``algorithm``, as jose takes them, with their ``kid``."""
-        known = self._ready.get(issuer)
-        if known is None or known[0] is not keys:
+    def _ready_keys(self, issuer: Issuer, keys: Jwks) -> _ReadyKeys:
+        ready = self._ready.get(issuer)
+        if ready is None or ready.keys is not keys:
             if len(self._ready) >= _MAX_ISSUERS:
                 self._ready.clear()
-            known = self._ready[issuer] = (keys, {})
-        if algorithm not in known[1]:
-            built = ((kid, _build(numbers, algorithm)) for kid, numbers in usable(keys, algorithm))
-            known[1][algorithm] = [(kid, key) for kid, key in built if key is not None]
-        return known[1][algorithm]
+            ready = self._ready[issuer] = _ReadyKeys(keys)
+        return ready
+
+
+class _ReadyKeys:
+    """One key set, its members built when a token first asks for their algorithm."""
+
+    def __init__(self, keys: Jwks) -> None:
+        self.keys = keys
+        self._fitting: dict[str, list[tuple[str | None, Any]]] = {}
+
+    def named(self, jws: Jws) -> list[Any]:
+        """The keys that may have signed the token. One without ``kid`` must leave no doubt: the set has one key."""
+        fitting = self._for(jws.algorithm)
+        if jws.kid is None:
+            if fitting and (count := signing(self.keys)) > 1:
+                raise TokenInvalid(f"the token names no kid and the issuer has {count} keys")
+            return [key for _, key in fitting]
+        named = [key for known, key in fitting if known == jws.kid]
+        return named or [key for known, key in fitting if known is None and len(fitting) == 1]
+
+    def _for(self, algorithm: str) -> list[tuple[str | None, Any]]:
+        """The keys of the set that may verify ``algorithm``, each with its ``kid``."""
+        if algorithm not in self._fitting:
+            built = ((kid, _build(numbers, algorithm)) for kid, numbers in usable(self.keys, algorithm))
+            self._fitting[algorithm] = [(kid, key) for kid, key in built if key is not None]
+        return self._fitting[algorithm]
 
 
 def sign(claims: Mapping[str, Any], private_jwk: Mapping[str, str]) -> str:
@@ -82,21 +105,15 @@ def sign(claims: Mapping[str, Any], private_jwk: Mapping[str, str]) -> str:
     return str(jws.sign(dict(claims), dict(private_jwk), headers=headers, algorithm=private_jwk["alg"]))
 
 
-def _named(fitting: list[tuple[str | None, Any]], kid: str | None) -> list[Any]:
-    """The keys that may have signed a token with this ``kid``. Without one, the set must leave no doubt."""
-    if kid is None:
-        if len(fitting) > 1:
-            raise TokenInvalid(f"the token names no kid and {len(fitting)} keys fit")
-        return [key for _, key in fitting]
-    named = [key for known, key in fitting if known == kid]
-    return named or [key for known, key in fitting if known is None and len(fitting) == 1]
-
-
 def _build(numbers: dict[str, str], algorithm: str) -> Any:
-    """A key as jose takes it; None when its numbers are none: a point that is not on the curve, say."""
-    from jose import jwk
+    """A key that verifies ``algorithm``; None when its numbers are none: a point that is not on the curve, say."""
+    from hms_svc.core.credentials import pss_eddsa
 
     try:
+        if algorithm in pss_eddsa.ALGORITHMS:
+            return pss_eddsa.construct(numbers, algorithm)
+        from jose import jwk
+
         return jwk.construct(numbers, algorithm)
     except Exception:  # noqa: BLE001  (jose lets its backend's exceptions through; a key that cannot be read is none)
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -124,9 +124,21 @@ def _conditions(pairs: tuple[tuple[str, frozenset[str]], ...]) -> tuple[Conditio
 
 
 def _require(place: Place) -> Requirements:
-    fields = place.fields(("scopes", "claims"), "require")
+    fields = place.fields(("scopes", "claims", "any_of"), "require")
+    if not any(key in fields for key in ("scopes", "claims", "any_of")):
+        raise Wrong("requires nothing; give it scopes, claims or any_of")
+    alternatives = fields.get("any_of", lambda at: at.items(_alternative, unique=False), ())
+    return replace(_needed(fields), any_of=alternatives)
+
+
+def _alternative(place: Place) -> Requirements:
+    fields = place.fields(("scopes", "claims"), "one of any_of")
     if "scopes" not in fields and "claims" not in fields:
-        raise Wrong("requires nothing; give it scopes or claims")
+        raise Wrong("requires nothing, so anybody would pass; give it scopes or claims")
+    return _needed(fields)
+
+
+def _needed(fields: Fields) -> Requirements:
     scopes = fields.get("scopes", lambda at: at.items(_scope), ())
     what = "a mapping of claims to the values they may have"
     claims = fields.get("claims", lambda at: at.pairs(_claim_name, _claim_values, what), ())

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hms_svc.core.model import Issuer
 from hms_svc.core.routes.places import Wrong
 from hms_svc.core.routes.problems import shown
-from hms_svc.core.routes.texts import HOST, line, network, refuse_password
+from hms_svc.core.routes.texts import HOST, duration, line, network, refuse_password
 
 if TYPE_CHECKING:
-    from hms_svc.core.routes.places import Place
+    from hms_svc.core.routes.places import Place, Readers
 
-ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
+ALGORITHMS = (
+    *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"),
+    *("EdDSA", "Ed25519", "Ed448"),
+)
+MAX_LEEWAY_S = 300
+MAX_LIFETIME_S = 365 * 86_400
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _LOOPBACK = r"(?:localhost|127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}|\[::1\])"
 _PORT = r"(?::[1-9][0-9]{0,4})?"
@@ -21,6 +27,7 @@ _PATH = r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?"
 _ISSUER = re.compile(rf"(?:https://{HOST}|http://{_LOOPBACK}){_PORT}{_PATH}")
 _JWKS_URI = re.compile(rf"{_ISSUER.pattern}(?:\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?")
 _MAX_URL = 1_000
+_TYP = re.compile(r"(?i:application/)?[A-Za-z0-9!#$&^_.+-]{1,127}")
 
 
 def trusted_proxies(place: Place) -> tuple[str, ...]:
@@ -36,9 +43,7 @@ def issuers(place: Place) -> tuple[Issuer, ...]:
         if issuer.issuer and issuer.issuer in seen:
             at.report(f"has the same issuer as issuers.{seen[issuer.issuer]}; give that one a list of audiences")
         seen.setdefault(issuer.issuer, name)
-    return tuple(
-        Issuer(name, issuer.issuer, issuer.audience, issuer.algorithms, issuer.jwks_uri) for name, (_, issuer) in named
-    )
+    return tuple(replace(issuer, name=name) for name, (_, issuer) in named)
 
 
 def _name(text: str) -> str:
@@ -48,12 +53,12 @@ def _name(text: str) -> str:
 
 
 def _issuer(place: Place) -> Issuer:
-    fields = place.fields(("issuer", "audience", "algorithms", "jwks_uri"), "an issuer")
+    fields = place.fields(("issuer", "audience", *_ISSUER_READERS), "an issuer")
     url = fields.need("issuer", _issuer_url, "", "write the iss of its tokens, such as https://login.agency.example/")
     why = "write the aud that tokens for this gateway carry; without one, tokens for others would be good here"
     audience = fields.need("audience", lambda at: at.one_or_more(line(500)), (), why)
-    given = fields.given({"algorithms": lambda at: at.items(_algorithm), "jwks_uri": _jwks_uri})
-    return Issuer("", url, audience, **given)
+    given = fields.given(_ISSUER_READERS)
+    return Issuer("", url, audience, **{_FIELD_OF.get(key, key): value for key, value in given.items()})
 
 
 def _issuer_url(place: Place) -> str:
@@ -80,3 +85,20 @@ def _algorithm(place: Place) -> str:
     if text in {"HS256", "HS384", "HS512"}:
         raise Wrong(f"{text} needs a shared secret, and one in a routes file is no secret; use RS256 or ES256")
     return place.one_of(ALGORITHMS)
+
+
+def _typ(place: Place) -> str:
+    text = place.matching(_TYP, "a media type such as at+jwt").group().lower()
+    return text.removeprefix("application/")
+
+
+_ISSUER_READERS: Readers = {
+    "algorithms": lambda place: place.items(_algorithm),
+    "jwks_uri": _jwks_uri,
+    "audience_claim": line(200),
+    "typ": lambda place: place.one_or_more(_typ),
+    "leeway": duration(0, MAX_LEEWAY_S, ("s", "m"), "a duration such as 10s or 1m, up to 5m"),
+    "max_lifetime": duration(1, MAX_LIFETIME_S, ("s", "m", "h"), "a duration such as 15m or 12h, up to 8760h"),
+    "certificate_bound": lambda place: place.boolean(),
+}
+_FIELD_OF = {"leeway": "leeway_s", "max_lifetime": "max_lifetime_s"}
