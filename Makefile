@@ -34,6 +34,10 @@ test: $(READY)  ## Run the tests and report the coverage of branches
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
+fuzz: $(READY)  ## Attack the credentials' readers for MINUTES=10, guided by coverage where atheris installs
+	@$(BIN)/python -m pip install --quiet --group fuzz || echo "atheris does not install here: by chance only"
+	@PYTHONPATH=tests $(BIN)/python -m fuzz.run --minutes $(or $(MINUTES),10)
+
 check: $(READY)  ## Lint, formatting and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
@@ -60,6 +64,6 @@ oidc: $(READY)  ## Test tokens against a real OpenID provider; needs Node.js 20 
 clean:  ## Remove the environment and everything generated
 	@rm -rf $(VENV) $(VENV)-sam $(VENV)-checkov $(VENV)-oidc .aws-sam .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov build dist
 
-.PHONY: help setup run test check format oidc-ready oidc clean
+.PHONY: help setup run test fuzz check format oidc-ready oidc clean
 
 include infra.mk

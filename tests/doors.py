@@ -73,8 +73,14 @@ class Door:
     """A gateway with everything around it in the test's hands."""
 
     def __init__(
-        self, *routes: Route, clock: OwnedClock | None = None, revocations: Revocations | None = None, **config: Any
+        self,
+        *routes: Route,
+        clock: OwnedClock | None = None,
+        authenticator: Authenticator | None = None,
+        revocations: Revocations | None = None,
+        **config: Any,
     ) -> None:
+        """``authenticator``: who knows issuers and keys, instead of one that knows two demo tokens only."""
         self.clock = clock or OwnedClock()
         self.upstream = RecordingUpstream()
         self.sink = MemorySink()
@@ -84,7 +90,8 @@ class Door:
         limits = MemoryLimits(self.clock)
         self.gateway = Gateway(
             steps=Steps(
-                authenticator=Authenticator(
+                authenticator=authenticator
+                or Authenticator(
                     clock=self.clock,
                     key_source=NoIssuers(),
                     key_store=ListedKeys(self.keys),

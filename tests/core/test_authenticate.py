@@ -1,11 +1,25 @@
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from fakes_credentials import AGENCY, GOOD_CLAIMS, NOW_S, Desk, KeySet, ec_jwk, ec_key, rsa_jwk, rsa_key, signed, token
+from fakes_credentials import (
+    AGENCY,
+    GOOD_CLAIMS,
+    NOW_S,
+    Desk,
+    KeySet,
+    b64,
+    ec_jwk,
+    ec_key,
+    rsa_jwk,
+    rsa_key,
+    signed,
+    token,
+)
 from fakes_introspection import Answers
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -96,6 +110,18 @@ def test_a_good_token_names_its_caller() -> None:
 def test_two_tokens_of_one_caller_have_two_keys_for_limits() -> None:
     desk = Desk()
     assert desk.bearer(token(jti="1")).token_key != desk.bearer(token(jti="2")).token_key
+
+
+def test_the_twin_of_an_elliptic_signature_does_not_get_a_second_bucket() -> None:
+    """Who has (r, s) has (r, n - s) too, which is a good signature of the same token."""
+    text = token(algorithm="ES256")
+    unsigned, _, last = text.rpartition(".")
+    pair = base64.urlsafe_b64decode(last + "==")
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    twin = f"{unsigned}.{b64(pair[:32] + (order - int.from_bytes(pair[32:], 'big')).to_bytes(32, 'big'))}"
+    desk = Desk(ec_jwk(ec_key()))
+    assert twin != text
+    assert desk.bearer(twin).token_key == desk.bearer(text).token_key
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
@@ -397,6 +423,13 @@ def test_a_certificate_without_subject_is_named_by_its_only_alternative_name() -
 @pytest.mark.parametrize("name", ["X-Client-Cert", "X-SSL-Client-Cert", "X-Forwarded-Client-Cert", "Client-Cert"])
 def test_a_field_that_speaks_of_a_certificate_is_not_believed(name: str) -> None:
     assert refused(Desk(), (name, "CN=batch,O=Agency"), auth=("mtls",)).cause == "no client certificate"
+
+
+@pytest.mark.parametrize("subject", ["CN=\ud800", ""])
+def test_a_certificate_whose_name_is_no_text_names_nobody(subject: str) -> None:
+    """Half a surrogate pair, which JSON can hold: what cannot be written on the wire ended in a 500."""
+    odd = replace(CERTIFICATE, subject=subject, sans=("DNS:\udfff",))
+    assert refused(Desk(), auth=("mtls",), certificate=odd).cause == "the client certificate names nobody"
 
 
 # Any of several

@@ -7,6 +7,7 @@ each request. TLS has verified the chain, and that the client has the key.
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING
 
 from hms_svc.core.credentials.certificate_names import caller_named
@@ -16,6 +17,9 @@ from hms_svc.core.model import Caller, RevokedCertificate
 if TYPE_CHECKING:
     from hms_svc.core.model import ClientCertificate
     from hms_svc.core.ports import Clock, Revocations
+
+_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
+"""What JSON can hold and no service can be told: a half of a surrogate pair is no text in UTF-8."""
 
 
 class ByCertificate:
@@ -37,6 +41,8 @@ class ByCertificate:
         if not settings.revoked.isdisjoint({RevokedCertificate(serial), RevokedCertificate(serial, issuer)}):
             raise CredentialInvalid(f"the client certificate {serial} is revoked in routes.yml")
         name, scopes = caller_named(certificate, settings)
+        if _HALF_A_PAIR.search(name):
+            raise CredentialInvalid("the client certificate names nobody")
         if self._revocations is not None and await self._revocations.is_revoked(certificate):
             raise CredentialInvalid(f"the client certificate {serial} is revoked by an authority's list")
         unique = f"{issuer}\n{serial}"

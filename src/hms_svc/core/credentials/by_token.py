@@ -68,7 +68,8 @@ class ByToken:
         check_type(jws.typ, issuer)
         signing_keys = await self._signatures.verify(jws, issuer)
         expires_s = check(claims, issuer, now_s)
-        caller = caller_of(claims, issuer, sha256[:KEY_DIGITS])
+        signed = hashlib.sha256(jws.signing_input).hexdigest()  # not the signature: an elliptic one has a twin
+        caller = caller_of(claims, issuer, signed[:KEY_DIGITS])
         verified = Verified(caller, issuer, signing_keys, expires_s, len(token))
         self._verified.put(sha256, verified)
         return verified
