@@ -79,15 +79,15 @@ def moment(text: str | None) -> datetime:
 
 
 def test_a_rotated_key_has_a_successor_and_works_until_the_overlap_is_over() -> None:
-    old_key = create("--scope", "claims:read", "--expires", "90d")
+    old_key = create("--scope", "claims:read", "--expires", "90d", "--plan", "gold")
     [before] = listed()
+    assert before["plan"] == "gold"
     result = run("rotate", before["id"], "--overlap", "2d")
     assert (result.exit_code, result.exception) == (0, None)
     old, new = listed()
     assert sha256_of(result.stdout.strip()) != sha256_of(old_key)
-    assert [new[part] for part in ("name", "owner", "scopes", "state")] == [
-        before[part] for part in ("name", "owner", "scopes", "state")
-    ]
+    same = ("name", "owner", "scopes", "plan", "state")
+    assert [new[part] for part in same] == [before[part] for part in same]
     assert moment(new["expires"]) - moment(new["created"]) == timedelta(days=90)
     assert moment(old["expires"]) - moment(new["created"]) == timedelta(days=2)
     assert old["state"] == "active"

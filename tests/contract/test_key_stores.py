@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["tables"]
-ONE = ApiKey("key-1", "team", "1" * 64, "batch", frozenset({"a", "b"}), 5, 900, None)
+ONE = ApiKey("key-1", "team", "1" * 64, "batch", frozenset({"a", "b"}), 5, 900, None, plan="gold")
 EXPIRED = ApiKey("key-2", "team", "2" * 64, expires_s=1)
 REVOKED = ApiKey("key-3", "téam", "3" * 64, revoked_s=1)
 

@@ -329,6 +329,13 @@ def test_a_good_key_names_its_owner(form: str) -> None:
     assert caller.token_key == desk.store.keys[0].sha256[:32]
 
 
+def test_a_keys_plan_is_a_claim_of_its_caller() -> None:
+    desk = Desk()
+    assert desk.identify(by_key(new_key(desk, plan="gold")), auth=("api_key",)).claims == {"plan": "gold"}
+    desk = Desk()
+    assert desk.identify(by_key(new_key(desk)), auth=("api_key",)).claims == {}
+
+
 def test_a_key_in_two_places_is_malformed() -> None:
     desk = Desk()
     key = new_key(desk)
@@ -429,6 +436,11 @@ def test_a_field_that_speaks_of_a_certificate_is_not_believed(name: str) -> None
 def test_a_certificate_whose_name_is_no_text_names_nobody(subject: str) -> None:
     """Half a surrogate pair, which JSON can hold: what cannot be written on the wire ended in a 500."""
     odd = replace(CERTIFICATE, subject=subject, sans=("DNS:\udfff",))
+    assert refused(Desk(), auth=("mtls",), certificate=odd).cause == "the client certificate names nobody"
+
+
+def test_a_certificate_whose_only_name_is_empty_names_nobody() -> None:
+    odd = replace(CERTIFICATE, subject="", sans=("",))
     assert refused(Desk(), auth=("mtls",), certificate=odd).cause == "the client certificate names nobody"
 
 

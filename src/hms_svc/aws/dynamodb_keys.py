@@ -202,6 +202,8 @@ def _place(sha256: str) -> dict[str, Any]:
 def _as_item(key: ApiKey) -> dict[str, Any]:
     item: dict[str, Any] = {name: {"S": getattr(key, name)} for name in ("sha256", "id", "owner", "name")}
     item["scopes"] = {"L": [{"S": scope} for scope in sorted(key.scopes)]}
+    if key.plan:
+        item["plan"] = {"S": key.plan}
     for name in _MOMENTS:
         moment = getattr(key, name)
         if moment is not None:
@@ -222,7 +224,8 @@ def _from_item(item: Mapping[str, Any]) -> ApiKey:
         or not all(0 <= moment <= MAX_MOMENT for moment in moments.values())
     ):
         raise ValueError
-    return ApiKey(**texts, scopes=scopes, **moments)
+    plan = item["plan"]["S"] if "plan" in item else ""
+    return ApiKey(**texts, scopes=scopes, plan=plan, **moments)
 
 
 def _refused(operation: str, table: str, code: str) -> str:

@@ -60,6 +60,9 @@ def create(
         list[str] | None, typer.Option(help="What it may do, as a route's require names it; repeatable.")
     ] = None,
     expires: Annotated[str, typer.Option(metavar="DURATION", help="30m, 12h, 90d, …, or never.")] = "90d",
+    plan: Annotated[
+        str, typer.Option(help="What its holder has subscribed to: the claim plan, for limits and require.")
+    ] = "",
     store: Store = None,
     table: Table = None,
 ) -> None:
@@ -74,6 +77,8 @@ def create(
     for option, text in (("NAME", name), ("--owner", owner)):
         if not (0 < len(text) <= MAX_NAME and text.isprintable()):
             fail(f"{option} is a text of 1 to {MAX_NAME} printable characters")
+    if plan and not (len(plan) <= MAX_NAME and plan.isprintable()):
+        fail(f"--plan is a text of at most {MAX_NAME} printable characters")
     for one in scope or ():
         if not is_scope(one):
             fail(f"--scope is one word without spaces or quotes, such as claims:read, not {one!r}")
@@ -81,7 +86,13 @@ def create(
     expires_s = None if expires == "never" else now_s + seconds("--expires", expires)
     keys = _open(store, table)
     key, kept = issue(
-        SystemRandomness(), name=name, owner=owner, scopes=frozenset(scope or ()), now_s=now_s, expires_s=expires_s
+        SystemRandomness(),
+        name=name,
+        owner=owner,
+        scopes=frozenset(scope or ()),
+        now_s=now_s,
+        expires_s=expires_s,
+        plan=plan,
     )
     with _or_one_sentence():
         keys.add(kept)
@@ -147,7 +158,13 @@ def rotate(
         fail(f"{old.id} is {_state(old, now_s)} and cannot be rotated; make a key with `hms-svc keys create`", BAD)
     expires_s = None if old.expires_s is None else now_s + old.expires_s - old.created_s
     key, kept = issue(
-        SystemRandomness(), name=old.name, owner=old.owner, scopes=old.scopes, now_s=now_s, expires_s=expires_s
+        SystemRandomness(),
+        name=old.name,
+        owner=old.owner,
+        scopes=old.scopes,
+        now_s=now_s,
+        expires_s=expires_s,
+        plan=old.plan,
     )
     with _or_one_sentence():
         keys.add(kept)
@@ -218,6 +235,7 @@ def _row(key: ApiKey, now_s: int) -> dict[str, Any]:
         "name": key.name,
         "owner": key.owner,
         "scopes": sorted(key.scopes),
+        "plan": key.plan or None,
         "state": _state(key, now_s),
         "created": _moment(key.created_s),
         "expires": _moment(key.expires_s),

@@ -85,6 +85,8 @@ class ApiKey:
     revoked_s: int | None = None
     last_used_s: int | None = None
     """The hour in which it was last accepted, as far as that was noted: `KeyStore.find` may not know; None: never."""
+    plan: str = ""
+    """What its holder has subscribed to; empty for nothing. The caller has it as the claim ``plan``."""
 
 
 class KeyStore(Protocol):

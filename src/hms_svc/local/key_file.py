@@ -168,6 +168,7 @@ def _as_json(key: ApiKey) -> dict[str, Any]:
         "owner": key.owner,
         "sha256": key.sha256,
         "scopes": sorted(key.scopes),
+        "plan": key.plan,
         "created_s": key.created_s,
         "expires_s": key.expires_s,
         "revoked_s": key.revoked_s,
@@ -175,9 +176,10 @@ def _as_json(key: ApiKey) -> dict[str, Any]:
 
 
 def _from_json(member: Any, number: int) -> ApiKey:
-    if not isinstance(member, dict) or set(member) != set(_as_json(ApiKey("", "", ""))):
+    if not isinstance(member, dict) or {*member, "plan"} != set(_as_json(ApiKey("", "", ""))):
         raise ValueError(f"entry {number} does not have the members of a key")
-    texts = [member[name] for name in ("id", "name", "owner", "sha256")]
+    member = {"plan": "", **member}  # which a file of before has not
+    texts = [member[name] for name in ("id", "name", "owner", "sha256", "plan")]
     scopes = member["scopes"]
     moments = [member["created_s"], *(member[name] for name in ("expires_s", "revoked_s") if member[name] is not None)]
     if (

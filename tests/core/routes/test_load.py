@@ -396,7 +396,7 @@ def test_requirements_that_no_credential_can_meet_are_warned_of() -> None:
 """
     assert warnings(text) == (
         "routes.yml:1:48 routes[0].require: no rule gives a client certificate scopes, so every call is refused",
-        "routes.yml:2:51 routes[1].require: only tokens have claims, so every call is refused",
+        "routes.yml:2:51 routes[1].require: only tokens have claims (API keys: plan), so every call is refused",
     )
 
 

@@ -45,7 +45,14 @@ def sha256_of(key: str) -> str:
 
 
 def issue(
-    randomness: Randomness, *, name: str, owner: str, scopes: frozenset[str], now_s: int, expires_s: int | None
+    randomness: Randomness,
+    *,
+    name: str,
+    owner: str,
+    scopes: frozenset[str],
+    now_s: int,
+    expires_s: int | None,
+    plan: str = "",
 ) -> tuple[str, ApiKey]:
     """A new key, and what a store keeps of it. Times are seconds since 1970."""
     key = make(randomness)
@@ -55,6 +62,7 @@ def issue(
         sha256=sha256_of(key),
         name=name,
         scopes=scopes,
+        plan=plan,
         created_s=now_s,
         expires_s=expires_s,
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hmac
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from hms_svc.core.credentials.api_keys import sha256_of
 from hms_svc.core.credentials.key_places import keys_at
 from hms_svc.core.credentials.presented import KEY_DIGITS, CredentialInvalid, Presented
 from hms_svc.core.errors import Malformed
-from hms_svc.core.model import Caller
+from hms_svc.core.model import EMPTY, Caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +47,7 @@ class ByApiKey:
             via="api_key",
             credential_id=found.id,
             scopes=found.scopes,
+            claims=MappingProxyType({"plan": found.plan}) if found.plan else EMPTY,
             token_key=sha256[:KEY_DIGITS],
         )
 

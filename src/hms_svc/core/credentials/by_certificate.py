@@ -41,7 +41,7 @@ class ByCertificate:
         if not settings.revoked.isdisjoint({RevokedCertificate(serial), RevokedCertificate(serial, issuer)}):
             raise CredentialInvalid(f"the client certificate {serial} is revoked in routes.yml")
         name, scopes = caller_named(certificate, settings)
-        if _HALF_A_PAIR.search(name):
+        if not name or _HALF_A_PAIR.search(name):
             raise CredentialInvalid("the client certificate names nobody")
         if self._revocations is not None and await self._revocations.is_revoked(certificate):
             raise CredentialInvalid(f"the client certificate {serial} is revoked by an authority's list")

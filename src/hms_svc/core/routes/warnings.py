@@ -71,6 +71,11 @@ def _of_certificates(root: Place, reads: Sequence[RouteRead]) -> Iterator[Proble
         yield place.problem("no route takes client certificates (auth: mtls), so this is not used")
 
 
+def _claims_of(auth: tuple[str, ...]) -> set[str]:
+    """The claims that callers can have who come without a token."""
+    return {"plan"} if "api_key" in auth else set()
+
+
 def _of_routes(reads: Sequence[RouteRead], certificates: ClientCertificates) -> Iterator[Problem]:
     with_scopes = _WITH_SCOPES | ({"mtls"} if any(rule.scopes for rule in certificates.callers) else set())
     for read in reads:
@@ -78,8 +83,9 @@ def _of_routes(reads: Sequence[RouteRead], certificates: ClientCertificates) -> 
         if route.require.scopes and with_scopes.isdisjoint(route.auth):
             place = read.fields.at("require")
             yield place.problem("no rule gives a client certificate scopes, so every call is refused")
-        elif route.require.claims and "oauth" not in route.auth:
-            yield read.fields.at("require").problem("only tokens have claims, so every call is refused")
+        elif set(route.require.claims) - _claims_of(route.auth) and "oauth" not in route.auth:
+            place = read.fields.at("require")
+            yield place.problem("only tokens have claims (API keys: plan), so every call is refused")
         for limit in route.limits:
             if limit.per in {"token", "caller"} and not route.auth:
                 place = read.fields.at("rate_limit")
