@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from guarded import Outcome
 
 SECRETS = frozenset({"authorization", "x-api-key", "cookie"})
+PROOFS = frozenset({"x5t#S256", "jkt", "jwk", "jwe", "jku", "kid"})
+"""What ``cnf`` may bind a token to."""
 
 
 class Judge:
@@ -120,11 +122,16 @@ def _is_genuine(token: Signed, lines: list[tuple[str, str]]) -> bool:
     return (
         header["alg"] in {GENUINE[token.key], *(("Ed25519",) if token.key == "ed" else ())}
         and "crit" not in header
-        and not claims.get("cnf")
+        and _is_free(claims.get("cnf", {}))
         and claims["iss"] == GOOD_CLAIMS["iss"]
         and "hms-api" in audience
         and NOW_S - 60 <= claims["exp"] < float("inf")
     )
+
+
+def _is_free(confirmation: Any) -> bool:
+    """Whether the token is bound to nothing: members that nobody knows are ignored (RFC 7800, section 3)."""
+    return isinstance(confirmation, dict) and PROOFS.isdisjoint(confirmation)
 
 
 def _holds_the_key(name: str, value: str) -> bool:
