@@ -34,6 +34,10 @@ test: $(READY)  ## Run the tests and report the coverage of branches
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
+fuzz: $(READY)  ## Attack the credentials' readers for MINUTES=10, guided by coverage where atheris installs
+	@$(BIN)/python -m pip install --quiet --group fuzz || echo "atheris does not install here: by chance only"
+	@PYTHONPATH=tests $(BIN)/python -m fuzz.run --minutes $(or $(MINUTES),10)
+
 check: $(READY)  ## Lint, formatting and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
@@ -44,9 +48,22 @@ format: $(READY)  ## Put the code in form
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-clean:  ## Remove the environment and everything generated
-	@rm -rf $(VENV) $(VENV)-sam $(VENV)-checkov .aws-sam .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov build dist
+# The OpenID provider of the tests, which is a package of npm's.
+OIDC ?= $(VENV)-oidc
 
-.PHONY: help setup run test check format clean
+oidc-ready:
+	@test -d $(OIDC)/node_modules/oidc-provider || { echo "Setting up $(OIDC) (the first time only)"; \
+	  npm install --silent --no-save --no-audit --no-fund --prefix $(OIDC) oidc-provider@9; }
+
+oidc: $(READY)  ## Test tokens against a real OpenID provider; needs Node.js 20 or newer and npm
+	@if command -v node >/dev/null && command -v npm >/dev/null; then \
+	  $(MAKE) --no-print-directory oidc-ready && \
+	  HMS_SVC_OIDC=$(abspath $(OIDC)) $(BIN)/python -m pytest tests/oidc $(ARGS); \
+	else echo "Not run: the OpenID provider needs Node.js and npm"; fi
+
+clean:  ## Remove the environment and everything generated
+	@rm -rf $(VENV) $(VENV)-sam $(VENV)-checkov $(VENV)-oidc .aws-sam .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov build dist
+
+.PHONY: help setup run test fuzz check format oidc-ready oidc clean
 
 include infra.mk

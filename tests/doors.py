@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from fakes_introspection import Answers
 from worlds import CountingRandomness, MemorySink, OwnedClock, RecordingUpstream, drive
 
 from hms_svc.core.audit import AuditLog
@@ -25,20 +26,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from hms_svc.core.model import Issuer, Request, Response, Route
-    from hms_svc.core.ports import T
+    from hms_svc.core.ports import Revocations, T
 
 ALICE = Caller(name="alice", via="oauth", scopes=frozenset({"claims:read"}), token_key="alices")
 GUEST = Caller(name="guest", via="oauth", token_key="guests")
 
 
-class NoKeys:
-    """No issuer's keys and no API key can be had."""
+class NoIssuers:
+    """No issuer's keys can be had."""
 
     async def keys(self, issuer: Issuer, *, unknown_kid: str | None = None) -> list[Mapping[str, Any]]:
         raise StoreUnavailable(f"{issuer.name} does not answer")
 
+
+class ListedKeys:
+    """API keys in a list."""
+
+    def __init__(self, keys: list[ApiKey]) -> None:
+        self._keys = keys
+
     async def find(self, sha256: str) -> ApiKey | None:
-        return None
+        return next((key for key in self._keys if key.sha256 == sha256), None)
 
 
 class Inline:
@@ -64,19 +72,31 @@ class ListedJobs:
 class Door:
     """A gateway with everything around it in the test's hands."""
 
-    def __init__(self, *routes: Route, **config: Any) -> None:
-        self.clock = OwnedClock()
+    def __init__(
+        self,
+        *routes: Route,
+        clock: OwnedClock | None = None,
+        authenticator: Authenticator | None = None,
+        revocations: Revocations | None = None,
+        **config: Any,
+    ) -> None:
+        """``authenticator``: who knows issuers and keys, instead of one that knows two demo tokens only."""
+        self.clock = clock or OwnedClock()
         self.upstream = RecordingUpstream()
         self.sink = MemorySink()
         self.jobs = ListedJobs()
+        self.keys: list[ApiKey] = []
         randomness = CountingRandomness()
         self.limits = limits = MemoryLimits(self.clock)
         self.gateway = Gateway(
             steps=Steps(
-                authenticator=Authenticator(
+                authenticator=authenticator
+                or Authenticator(
                     clock=self.clock,
-                    key_source=NoKeys(),
-                    key_store=NoKeys(),
+                    key_source=NoIssuers(),
+                    key_store=ListedKeys(self.keys),
+                    introspection=Answers(down=True),
+                    revocations=revocations,
                     demo_tokens={"alices-token": ALICE, "guests-token": GUEST},
                 ),
                 limiter=Limiter(limits, limits),

@@ -8,19 +8,22 @@ import http.server
 import json
 import threading
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from fakes_introspection import Answers
 from worlds import OwnedClock, drive, request
 
 from hms_svc.core.authenticate import Authenticator
+from hms_svc.core.credentials.key_uses import KeyUses
 from hms_svc.core.model import Caller, Config, Issuer, Redirect, Route
 from hms_svc.core.ports import ApiKey, StoreUnavailable
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterable, Mapping
 
     from hms_svc.core.model import ClientCertificate
@@ -169,6 +172,17 @@ class KeyBook:
             raise StoreUnavailable("the key store is down")
         return next((key for key in self.keys if key.sha256 == sha256), None)
 
+    def all(self) -> list[ApiKey]:
+        return self.keys
+
+    def note_use(self, key: ApiKey, moment_s: int) -> None:
+        if self.down:
+            raise StoreUnavailable("the key store is down")
+        self.keys = [
+            replace(kept, last_used_s=max(kept.last_used_s or 0, moment_s)) if kept.id == key.id else kept
+            for kept in self.keys
+        ]
+
 
 def route(*auth: str, **more: Any) -> Route:
     return Route(name="a-route", path="/a", action=Redirect(), auth=auth, **more)
@@ -181,11 +195,16 @@ class Desk:
         self.clock = OwnedClock(NOW_S * 1_000_000_000)
         self.source = KeySet(list(members)) if members else KeySet()
         self.store = KeyBook()
+        self.introspection = Answers()
         self.issuers = issuers
+        self.later: list[Callable[[], None]] = []
+        """What is to be done when the caller has its answer."""
         self.authenticator = Authenticator(
             clock=self.clock,
             key_source=self.source,
             key_store=self.store,
+            key_accepted=KeyUses(self.store, self.later.append).note,
+            introspection=self.introspection,
             demo_tokens={"demo-user-token": Caller("demo-user", "oauth", token_key="demo-user")},
         )
 
@@ -210,6 +229,10 @@ class IssuerServer:
         self.seen_headers: list[dict[str, str]] = []
         self.answers: dict[str, tuple[int, bytes]] = {}
         """What is answered instead, by path."""
+        self.etags: dict[str, str] = {}
+        """Of the documents as they are now, by path."""
+        self.tls: ssl.SSLContext | None = None
+        """Set before it starts: the server speaks TLS."""
         self.gate: threading.Event | None = None
         """When there is one, answers wait for it."""
         self.began = threading.Event()
@@ -227,7 +250,12 @@ class IssuerServer:
                 if outer.gate is not None:
                     outer.gate.wait(10)
                 status, body = outer.answers.get(self.path) or outer.answer(self.path)
+                etag = outer.etags.get(self.path)
+                if etag is not None and status == 200 and self.headers["If-None-Match"] == etag:
+                    status, body = 304, b""
                 self.send_response(status)
+                if etag is not None:
+                    self.send_header("ETag", etag)
                 for name, value in outer.headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
@@ -238,7 +266,9 @@ class IssuerServer:
                 pass
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/"
+        if self.tls is not None:
+            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self._server.server_port}/"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
         return self

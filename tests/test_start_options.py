@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,6 +38,32 @@ def test_a_client_certificate_opens_what_a_key_opens(folder: Path) -> None:
         assert told.status_code == 401
 
 
+def test_a_revocation_list_is_read_again_while_the_gateway_runs(folder: Path) -> None:
+    authority = Authority(folder)
+    server = authority.issue("localhost", sans=localhost())
+    client = authority.issue("claims-batch", serial=7)
+    crl = folder / "lists.pem"
+    crl.write_bytes(authority.crl())
+    options = ("--tls-cert", str(server), "--client-ca", str(authority.file), "--client-crl", str(crl))
+    with started(folder, "--demo", "--routes", "routes.yml", *options) as running:
+        url = running.url.replace("127.0.0.1", "localhost") + "/partner/claims/1"
+
+        def status() -> int:
+            return requests.get(url, verify=str(authority.file), cert=str(client), timeout=20).status_code
+
+        def becomes(wanted: int) -> bool:
+            deadline = time.monotonic() + 10
+            while (found := status()) != wanted and time.monotonic() < deadline:
+                pass
+            return found == wanted
+
+        assert status() == 200
+        crl.write_bytes(authority.crl(7))
+        assert becomes(401)
+        crl.write_bytes(b"no list")
+        assert becomes(503)
+
+
 def test_the_admin_interface_can_have_a_port_of_its_own(folder: Path) -> None:
     with started(folder, "--admin-port", "0", HMS_SVC_TOKEN=TOKEN) as running:
         admin = re.search(r"admin +(http://127\.0\.0\.1:\d+)/_hms/", "".join(running.said))
@@ -68,6 +95,7 @@ def test_a_services_name_can_be_led_elsewhere(folder: Path) -> None:
         (("--resolve", "a=b"), "--resolve takes HOST=IP or HOST=IP:PORT, not a=b"),
         (("--resolve", "a=127.0.0.1:0"), "--resolve takes HOST=IP or HOST=IP:PORT, not a=127.0.0.1:0"),
         (("--client-ca", "ca.pem"), "--tls-key and --client-ca go with --tls-cert"),
+        (("--client-crl", "lists.pem"), "--client-crl (HMS_SVC_CRL) goes with --client-ca, whose authorities sign"),
         (("--tls-cert", "none.pem"), "cannot read none.pem: there is no such file"),
         (("--tls-cert", "routes.yml"), "the certificate, its key or the client authority cannot be used"),
     ],

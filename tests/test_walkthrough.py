@@ -92,6 +92,23 @@ def test_an_api_key_is_made_used_and_revoked(demo: Running, folder: Path) -> Non
     assert key not in (folder / ".hms-svc" / "keys.json").read_text()
 
 
+def test_an_api_key_in_the_query_works_leaves_no_trace_and_its_use_is_listed(tmp_path: Path) -> None:
+    (tmp_path / "routes.yml").write_text(
+        "- {path: /faq, auth: api_key, api_key: {query: key}, redirect: {path: /public/faq}}\n"
+    )
+    key = hms_svc("keys", "create", "n", "--owner", "partner", cwd=tmp_path).stdout.strip()
+    with started(tmp_path, "--routes", "routes.yml") as running:
+        answer = running.session.get(f"{running.url}/faq?key={key}&a=1", allow_redirects=False, timeout=20)
+        code, out, err = running.stop()
+    assert (answer.status_code, code) == (302, 0)
+    assert answer.headers["Location"].endswith("/public/faq?a=1")
+    (listed,) = json.loads(hms_svc("keys", "list", "--format", "json", cwd=tmp_path).stdout)["keys"]
+    assert listed["last_used"] is not None
+    kept = b"".join(path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file())
+    assert key.encode() not in kept
+    assert key not in out + err + "".join(running.said)
+
+
 def test_the_31st_call_inside_a_minute_is_too_many(folder: Path) -> None:
     with started(folder, "--demo", "--routes", "routes.yml", HMS_SVC_AUDIT="file:.hms-svc/limit.jsonl") as running:
         answers = [running.get("/public/faq") for _ in range(31)]

@@ -42,7 +42,7 @@ async def build_gateway(service_port: int, state: Path, upstream: Upstream | Non
         keys=state / "keys.json",
         jobs=state / "jobs.sqlite",
     )
-    assembly = wiring.assemble(settings, resolve={"claims-svc": ("127.0.0.1", service_port)})
+    assembly = wiring.assemble(settings, resolve={"claims-svc": ("127.0.0.1", service_port)}, warn=print)
     await assembly.routes.replace(ROUTES, "routes of the benchmark")
     if upstream is not None:
         forwarder = Forwarder(upstream, SystemClock(), SystemRandomness())

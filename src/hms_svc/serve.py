@@ -79,7 +79,9 @@ async def _serve(settings: Settings, listen: Listen, announcer: Announcer) -> No
             for service in services:
                 stack.push_async_callback(service.drain, 1.0)
             resolve = places | resolve
-        assembly = wiring.assemble(settings, resolve=resolve, own_admin_port=listen.admin_port is not None)
+        assembly = wiring.assemble(
+            settings, resolve=resolve, warn=announcer.problem, own_admin_port=listen.admin_port is not None
+        )
         stack.push_async_callback(assembly.close)
         if routes is not None:
             await assembly.routes.replace(routes, str(settings.routes))

@@ -1,7 +1,7 @@
 """Which stores and endpoints a gateway on one machine uses, read from the environment and the command line once.
 
-A store is named ``kind:place``. The kinds of AWS (``ssm:``, ``dynamodb:``, ``firehose:``, ``sqs:``) belong to the
-Lambda router and are refused here with a sentence that says so.
+A store is named ``kind:place``. The kinds of AWS (``ssm:``, ``dynamodb:``, ``firehose:``, ``sqs:``, ``s3:``) belong to
+the Lambda router and are refused here with a sentence that says so.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 STATE = Path(".hms-svc")
 """The folder for what a gateway on this machine keeps, below the current one."""
 DEFAULT_POLICIES = Path("layers/policies")
-_AWS_KINDS = frozenset({"ssm", "dynamodb", "firehose", "sqs"})
+_AWS_KINDS = frozenset({"ssm", "dynamodb", "firehose", "sqs", "s3"})
 
 
 class SettingInvalid(Exception):  # noqa: N818  (named for what it means)
@@ -36,6 +36,10 @@ class Settings:
     audit: Path | None = STATE / "audit.jsonl"
     """None: no file."""
     jobs: Path = STATE / "jobs.sqlite"
+    crl: Path | None = None
+    """The revocation lists of client certificates; None: no list is asked."""
+    client_ca: Path | None = None
+    """The authorities of client certificates, which sign the lists; None: there are no client certificates."""
     ops_url: str | None = None
     token: str | None = None
     """The admin token; None: no admin interface."""
@@ -55,11 +59,16 @@ class Settings:
             values["routes"] = file_of("HMS_SVC_ROUTES", environment["HMS_SVC_ROUTES"], STATE)
         if environment.get("HMS_SVC_LIMITS", "memory:") != "memory:":
             raise SettingInvalid(f"HMS_SVC_LIMITS is memory: on one machine, not {environment['HMS_SVC_LIMITS']}")
+        if environment.get("HMS_SVC_CRL"):
+            values["crl"] = file_of("HMS_SVC_CRL", environment["HMS_SVC_CRL"], STATE)
         audit = environment.get("HMS_SVC_AUDIT")
         if audit == "none:" and not values["ops_url"]:
             raise SettingInvalid("HMS_SVC_AUDIT is none: but HMS_OPS_URL is not set: calls would leave no record")
         values["audit"] = None if audit == "none:" else file_of("HMS_SVC_AUDIT", audit, STATE / "audit.jsonl")
-        return cls(**(values | {name: value for name, value in given.items() if value is not None}))  # type: ignore[arg-type]  # the names and types are this class's own, put together from two sources
+        settings = cls(**(values | {name: value for name, value in given.items() if value is not None}))  # type: ignore[arg-type]  # the names and types are this class's own, put together from two sources
+        if settings.crl is not None and settings.client_ca is None:
+            raise SettingInvalid("--client-crl (HMS_SVC_CRL) goes with --client-ca, whose authorities sign the lists")
+        return settings
 
 
 def file_of(setting: str, text: str | None, default: Path) -> Path:

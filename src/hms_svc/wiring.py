@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hms_svc import __version__
+from hms_svc.aws.ssm_client import router_client
+from hms_svc.aws.ssm_secrets import SsmSecrets
 from hms_svc.core.audit import AuditLog
 from hms_svc.core.authenticate import Authenticator
 from hms_svc.core.chain import Head, latest
 from hms_svc.core.changes import Change, changes
+from hms_svc.core.credentials.key_uses import KeyUses
 from hms_svc.core.forward import Forwarder
 from hms_svc.core.gateway import Gateway, Steps
 from hms_svc.core.jobs import Enqueuer
@@ -25,17 +28,22 @@ from hms_svc.local.admin import Admin
 from hms_svc.local.admin_limits import LimitsDesk
 from hms_svc.local.audit_file import AuditFile
 from hms_svc.local.audit_ops import OpsSink
+from hms_svc.local.crl_file import CrlFile
 from hms_svc.local.demo_credentials import DEMO_TOKENS, DemoIssuer, WithDemoIssuer
 from hms_svc.local.http.upstream import HttpUpstream
+from hms_svc.local.introspect import Introspector
+from hms_svc.local.introspection import SharedIntrospection
 from hms_svc.local.issuer_keys import HttpKeySource
 from hms_svc.local.jobs import SqliteJobs
 from hms_svc.local.key_file import KeyFile
 from hms_svc.local.limits import MemoryLimits
 from hms_svc.local.policy_runner import ThreadPolicyRunner
+from hms_svc.local.secrets import Secrets
+from hms_svc.local.secrets_on_a_thread import OnAThread
 from hms_svc.local.system import SystemClock, SystemRandomness
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from hms_svc.core.model import Config
     from hms_svc.core.own import OwnPaths
@@ -52,12 +60,14 @@ class Assembly:
     """Answers nothing but ``/_hms/``; there when the admin interface has a port of its own."""
     routes: RoutesInForce
     upstream: HttpUpstream
+    _issuers: HttpUpstream
     _sinks: tuple[AuditSink, ...]
     _runner: ThreadPolicyRunner
 
     async def close(self) -> None:
         """Close the record and everything else; what could not be delivered stays on disk."""
         await self.upstream.close()
+        await self._issuers.close()
         self._runner.close()
         for sink in self._sinks:
             await asyncio.to_thread(sink.close)
@@ -94,9 +104,13 @@ class RoutesInForce:
 
 
 def assemble(
-    settings: Settings, *, resolve: Mapping[str, tuple[str, int | None]], own_admin_port: bool = False
+    settings: Settings,
+    *,
+    resolve: Mapping[str, tuple[str, int | None]],
+    warn: Callable[[str], None],
+    own_admin_port: bool = False,
 ) -> Assembly:
-    """A gateway over the adapters of one machine, without routes yet.
+    """A gateway over the adapters of one machine, without routes yet; ``warn`` is told what its operator should know.
 
     Raises `StoreUnavailable` when the audit record cannot be opened.
     """
@@ -105,7 +119,10 @@ def assemble(
     upstream = HttpUpstream(resolve=resolve)
     runner = ThreadPolicyRunner()
     limits = MemoryLimits(clock)
-    key_source: KeySource = HttpKeySource(clock)
+    keys = KeyFile(settings.keys, clock)
+    key_source: KeySource = HttpKeySource(clock, warn)
+    issuers = HttpUpstream()
+    secrets = Secrets(OnAThread(SsmSecrets(router_client, clock)))
     demo = DemoIssuer(settings.state, randomness) if settings.demo else None
     if demo is not None:
         key_source = WithDemoIssuer(key_source, demo)
@@ -113,7 +130,10 @@ def assemble(
         authenticator=Authenticator(
             clock=clock,
             key_source=key_source,
-            key_store=KeyFile(settings.keys, clock),
+            key_store=keys,
+            key_accepted=KeyUses(keys, _on_a_thread).note,
+            introspection=SharedIntrospection(Introspector(issuers, secrets, clock)),
+            revocations=_revocations(settings, clock),
             demo_tokens=DEMO_TOKENS if settings.demo else {},
         ),
         limiter=Limiter(limits, limits),
@@ -132,9 +152,20 @@ def assemble(
     routes = RoutesInForce(gateway, loader, demo)
     admin = Admin(routes, settings.token, LimitsDesk(limits))
     if own_admin_port:
-        return Assembly(gateway, gateway_with(admin), routes, upstream, sinks, runner)
+        return Assembly(gateway, gateway_with(admin), routes, upstream, issuers, sinks, runner)
     gateway.own = admin
-    return Assembly(gateway, None, routes, upstream, sinks, runner)
+    return Assembly(gateway, None, routes, upstream, issuers, sinks, runner)
+
+
+def _on_a_thread(work: Callable[[], None]) -> None:
+    """Done beside the traffic; the loop waits for what is left when it ends."""
+    asyncio.get_running_loop().run_in_executor(None, work)
+
+
+def _revocations(settings: Settings, clock: SystemClock) -> CrlFile | None:
+    if settings.crl is None or settings.client_ca is None:
+        return None
+    return CrlFile(settings.crl, settings.client_ca, clock)
 
 
 def _audit(settings: Settings, randomness: SystemRandomness) -> tuple[tuple[AuditSink, ...], Head]:

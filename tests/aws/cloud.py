@@ -65,6 +65,12 @@ class Cloud:
         """As ``aws ssm put-parameter --value file://routes.yml`` does."""
         boto3.client("ssm").put_parameter(Name="/hms-svc/routes", Value=text, Type="String", Overwrite=True)
 
+    def put_object(self, bucket: str, key: str, content: bytes) -> str:
+        """Put an object into a bucket with versions, made where there is none; its version."""
+        self._s3.create_bucket(Bucket=bucket)
+        self._s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        return self._s3.put_object(Bucket=bucket, Key=key, Body=content)["VersionId"]
+
     def jobs(self) -> list[dict[str, Any]]:
         """The messages on the queue."""
         return [

@@ -88,6 +88,20 @@ def test_revoking_a_key_that_is_not_there_revokes_none(client: DynamoDBClient) -
     assert keys.all() == [ONE]
 
 
+@pytest.mark.parametrize(("expires_s", "end_s"), [(None, 500), (900, 500), (400, 400)])
+def test_a_key_ends_at_the_moment_given_or_sooner(client: DynamoDBClient, expires_s: int | None, end_s: int) -> None:
+    keys = DynamoDbKeys(TABLE, operator_client)
+    keys.add(replace(ONE, expires_s=expires_s))
+    ended = keys.expire(ONE, 500)
+    assert ended == replace(ONE, expires_s=end_s)
+    assert keys.all() == [ended]
+
+
+def test_a_key_that_is_gone_does_not_end(client: DynamoDBClient) -> None:
+    assert DynamoDbKeys(TABLE, operator_client).expire(ONE, 500) is None
+    assert client.scan(TableName=TABLE)["Items"] == []
+
+
 def test_a_key_is_not_replaced_by_another_with_its_hash(client: DynamoDBClient) -> None:
     keys = DynamoDbKeys(TABLE, operator_client)
     keys.add(ONE)
@@ -152,7 +166,7 @@ def test_a_key_that_goes_while_it_is_revoked_does_not_come_back() -> None:
     def answer(name: str, asked: dict[str, Any]) -> dict[str, Any]:
         if name == "scan":
             return {"Items": [item(1)]}
-        assert asked["ConditionExpression"] == "attribute_exists(sha256)"
+        assert asked["ConditionExpression"].startswith("attribute_exists(sha256) AND ")
         raise ClientError({"Error": {"Code": "ConditionalCheckFailedException"}}, "UpdateItem")
 
     assert Told(answer).keys().revoke("key-1", 7) is None

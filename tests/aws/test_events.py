@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
-from authority import Authority
+from authority import Authority, certificate_pem
+from cryptography import x509
 from worlds import drive
 
 from hms_svc.aws.events import reading
 from hms_svc.aws.events.reading import Asked, EventNotHttp
+from hms_svc.core.credentials.x509 import unreadable
 from hms_svc.core.errors import BodyTooLarge
 from hms_svc.core.model import Headers, Request, Response
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 EXECUTE_API = "abc123.execute-api.eu-central-1.amazonaws.com"
 
@@ -258,35 +264,45 @@ def test_behind_a_load_balancer_the_last_address_is_the_callers(given: str, addr
     assert (found.peer_ip, found.scheme) == (address, "http")
 
 
-def test_a_certificate_comes_from_the_context_only() -> None:
-    given = {
-        "subjectDN": "CN=claims-batch, O=Agency\\, Inc",
-        "issuerDN": "CN=Agency CA",
-        "serialNumber": "0a:1b:c2",
-        "clientCertPem": "CERT_CONTENT",
-    }
-    for event in (
+def client_cert(**given: Any) -> list[dict[str, Any]]:
+    """Events of both APIs whose context has this certificate."""
+    return [
         rest(context={"identity": {"sourceIp": "192.0.2.7", "clientCert": given}}),
         http_api(context={"authentication": {"clientCert": given}}),
-    ):
+    ]
+
+
+def test_a_certificate_comes_from_the_context_only(tmp_path: Path) -> None:
+    pem = certificate_pem(Authority(tmp_path).issue("batch", sans=[x509.DNSName("batch.agency.example")]))
+    names = {"subjectDN": "CN=somebody, O=Else", "issuerDN": "CN=x", "serialNumber": "0a:1b:c2"}
+    for event in client_cert(**names, clientCertPem=pem):
         certificate = request(event).certificate
         assert certificate is not None
-        assert (certificate.subject, certificate.issuer) == ("CN=claims-batch,O=Agency\\, Inc", "CN=Agency CA")
-        assert (certificate.serial, certificate.sans) == ("0A1BC2", ())
-    header = {"Host": ["a"], "X-Amzn-Mtls-Clientcert-Subject": ["CN=boss"]}
+        assert (certificate.subject, certificate.issuer) == ("CN=batch,O=Agency", "CN=Test CA,O=Agency")
+        assert (certificate.serial, certificate.sans) == ("1267", ("DNS:batch.agency.example",))
+    header = {"Host": ["a"], "X-Amzn-Mtls-Clientcert-Subject": ["CN=boss"], "X-Amzn-Mtls-Clientcert": [quote(pem)]}
     assert request(alb(multiValueHeaders=header)).certificate is None
     assert request(rest(multiValueHeaders=header)).certificate is None
+    joined = {name: values[0] for name, values in header.items()}
+    assert request(http_api(headers=joined)).certificate is None
 
 
-def test_the_other_names_of_a_certificate_are_read_from_its_text(tmp_path: Any) -> None:
-    from cryptography import x509
+@pytest.mark.parametrize(
+    "pem", [None, "", "CERT_CONTENT", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----", "é", "-" * 70_000]
+)
+def test_a_certificate_that_cannot_be_read_is_there_and_identifies_nobody(pem: str | None) -> None:
+    for event in client_cert(subjectDN="CN=boss", issuerDN="CN=x", serialNumber="1", clientCertPem=pem):
+        assert request(event).certificate == unreadable("its text is no certificate")
+    broken = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"
+    for event in client_cert(subjectDN="CN=boss", clientCertPem=broken):
+        certificate = request(event).certificate
+        assert certificate is not None
+        assert (certificate.subject, certificate.fault) == ("", "it cannot be read (ValueError)")
 
-    pem = Authority(tmp_path).issue("batch", sans=[x509.DNSName("batch.agency.example")]).read_text()
-    pem = pem[pem.index("-----BEGIN CERTIFICATE-----") :]
-    given = {"subjectDN": "CN=batch", "issuerDN": "CN=x", "serialNumber": "12:67", "clientCertPem": pem}
-    certificate = request(rest(context={"identity": {"clientCert": given}})).certificate
-    assert certificate is not None
-    assert certificate.sans == ("DNS:batch.agency.example",)
+
+def test_a_context_with_nothing_of_a_certificate_has_none() -> None:
+    for event in (*client_cert(), *client_cert(subjectDN=None, clientCertPem="")):
+        assert request(event).certificate is None
 
 
 # Bodies

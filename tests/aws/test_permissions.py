@@ -5,14 +5,19 @@ The calls are those that boto3 prepares while the router works over moto: they a
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.handlers
 import pytest
+from authority import Authority, certificate_pem
 from aws.cloud import CONTEXT, Cloud, aws, event
 from aws.test_template import as_list, statements
+from fakes_introspection import IntrospectionServer
 
+from hms_svc.aws.dynamodb_keys import DynamoDbKeys, operator_client
 from hms_svc.aws.ssm_client import router_client
 from hms_svc.aws.ssm_routes import SsmRoutes
 from hms_svc.aws.ssm_write import write
@@ -21,6 +26,7 @@ from hms_svc.local.system import SystemRandomness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["aws"]
 NOT_OF_BOTO3 = ("ec2:", "kms:", "logs:", "sts:", "xray:")
@@ -39,27 +45,43 @@ routes:
 - path: /keyed
   redirect: {{host: elsewhere.example}}
   auth: api_key
+- path: /opaque
+  redirect: {{host: elsewhere.example}}
+  auth: oauth
 - path: /reports
   enqueue_to: sqs:jobs
   auth: none
 - path: /lost
   enqueue_to: sqs:http://sqs.us-east-1.amazonaws.com/123456789012/nowhere
   auth: none
-{MANY}"""
+- path: /partners
+  redirect: {{host: elsewhere.example}}
+  auth: mtls
+{MANY}
+issuers:
+  legacy:
+    issuer: ISSUER
+    audience: hms-api
+    introspection: {{client_id: a, client_secret: ssm:/hms-svc/secrets/legacy}}
+"""
 
 
 class Seen:
-    """The actions that were called, each with the table it was called on."""
+    """The actions that were called, each with the table it was called on, or whether it was for a secret."""
 
     def __init__(self) -> None:
         self.actions: set[tuple[str, str]] = set()
+        self.updates_of_keys: list[dict[str, Any]] = []
 
     def __call__(self, model: Any, params: Any, **_: Any) -> None:
         service = model.service_model.service_name
         body = params.get("body", b"")
         text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body)
         table = next((name for name in ("limits", "keys") if f'"TableName": "{name}"' in text), "")
+        table = "secrets" if '"Name": "/hms-svc/secrets/' in text else table
         self.actions.add((f"{service}:{model.name}", table))
+        if (model.name, table) == ("UpdateItem", "keys"):
+            self.updates_of_keys.append(json.loads(text))
 
 
 @pytest.fixture
@@ -75,9 +97,12 @@ def seen() -> Iterator[Seen]:
 
 
 def allowed() -> set[tuple[str, str]]:
-    tables = {"LimitsTable.Arn": "limits", "KeysTable.Arn": "keys"}
+    tables = {"LimitsTable.Arn": "limits", "KeysTable.Arn": "keys", "${SecretsPath}/*": "secrets"}
     return {
-        (action, next((name for arn, name in tables.items() if arn in str(statement["Resource"])), ""))
+        (
+            action.replace("GetObjectVersion", "GetObject"),
+            next((name for arn, name in tables.items() if arn in str(statement["Resource"])), ""),
+        )
         for resource, statement in statements()
         if resource == "RouterRole" and statement["Effect"] == "Allow"
         for action in as_list(statement["Action"])
@@ -85,20 +110,61 @@ def allowed() -> set[tuple[str, str]]:
     }
 
 
-def test_the_router_is_allowed_exactly_what_it_calls(seen: Seen, aws: Cloud) -> None:
+def test_the_router_is_allowed_exactly_what_it_calls(seen: Seen, aws: Cloud, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    aws.put_object("trust", "partners.pem", authority.pem)
+    aws.put_object("trust", "lists.pem", authority.crl())
+    partner = event(path="/partners")
+    partner["requestContext"]["identity"]["clientCert"] = {
+        "subjectDN": "CN=a",
+        "clientCertPem": certificate_pem(authority.issue("a")),
+    }
     routes = SsmRoutes(router_client, "/hms-svc/routes")
-    written = write(routes, ROUTES.encode(), expected=None, randomness=SystemRandomness())
+    with IntrospectionServer() as issuer:
+        _every_call(seen, aws, routes, issuer, partner)
+    assert seen.actions == allowed()
+
+
+def _every_call(
+    seen: Seen, aws: Cloud, routes: SsmRoutes, issuer: IntrospectionServer, partner: dict[str, Any]
+) -> None:
+    boto3.client("ssm").put_parameter(Name="/hms-svc/secrets/legacy", Value="s3cret", Type="SecureString")
+    issuer.tokens["good"] = {"active": True, "aud": "hms-api", "sub": "alice"}
+    text = ROUTES.replace("ISSUER", issuer.url)
+    written = write(routes, text.encode(), expected=None, randomness=SystemRandomness())
     assert written.parts > 0
+    key, kept = issue(SystemRandomness(), name="n", owner="o", scopes=frozenset(), now_s=1, expires_s=None)
+    DynamoDbKeys("keys", operator_client).add(kept)
     seen.actions.clear()
-    router = aws.router()
-    key, _ = issue(SystemRandomness(), name="n", owner="o", scopes=frozenset(), now_s=1, expires_s=None)
+    router = aws.router(HMS_SVC_CRL="s3:trust/lists.pem", HMS_SVC_CLIENT_CA="s3:trust/partners.pem")
     big = "x" * 400_000
     calls = [
+        partner,
         event(path="/limited"),
         event(path="/keyed", X_API_Key=key),
+        event(path="/opaque", Authorization="Bearer good"),
+        event(path="/opaque", Authorization="Bearer made-up"),
         event("POST", "/reports", body="small"),
         event("POST", "/reports", body=big),
         event("POST", "/lost", body=big),
     ]
-    assert [router(call, CONTEXT)["statusCode"] for call in calls] == [302, 401, 202, 202, 503]
-    assert seen.actions == allowed()
+    assert [router(call, CONTEXT)["statusCode"] for call in calls] == [302, 302, 302, 302, 401, 202, 202, 503]
+
+
+def test_of_a_key_the_router_writes_what_the_role_and_the_endpoint_allow_and_no_more(seen: Seen, aws: Cloud) -> None:
+    aws.put_routes(ROUTES.replace("ISSUER", "https://login.agency.example/"))
+    key, kept = issue(SystemRandomness(), name="n", owner="o", scopes=frozenset(), now_s=1, expires_s=None)
+    DynamoDbKeys("keys", operator_client).add(kept)
+    aws.router()(event(path="/keyed", X_API_Key=key), CONTEXT)
+    (asked,) = seen.updates_of_keys
+    expressions = f"{asked['UpdateExpression']} {asked['ConditionExpression']}"
+    named = {word for word in re.findall(r"(?<!:)\b[a-z]\w+", expressions) if not word.startswith("attribute_")}
+    assert asked["ReturnValues"] == "NONE"
+    only = {
+        "ForAllValues:StringEquals": {"dynamodb:Attributes": sorted(named | set(asked["Key"]), reverse=True)},
+        "StringEqualsIfExists": {"dynamodb:ReturnValues": asked["ReturnValues"]},
+    }
+    conditions = {
+        at: statement["Condition"] for at, statement in statements() if statement.get("Sid") == "NoteUseOfKeys"
+    }
+    assert conditions == {"RouterRole": only, "DynamoDbEndpoint": only}

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
+import boto3
+import botocore.handlers
 import pytest
 from aws.cloud import CONTEXT, Cloud, aws, event
+from botocore.exceptions import ClientError
 
 from hms_svc.aws.dynamodb_keys import DynamoDbKeys, operator_client
 from hms_svc.core.credentials.api_keys import issue
@@ -82,6 +86,40 @@ def test_an_api_key_of_the_table_opens_the_door(aws: Cloud) -> None:
     key, kept = issue(SystemRandomness(), name="n", owner="partner", scopes=frozenset(), now_s=1, expires_s=None)
     DynamoDbKeys("keys", operator_client).add(kept)
     assert status(aws.router()(event(path="/keyed", X_API_Key=key), CONTEXT)) == 302
+
+
+def test_the_last_use_of_a_key_is_noted_once_an_hour_and_environment(aws: Cloud) -> None:
+    aws.put_routes(ROUTES)
+    key, kept = issue(SystemRandomness(), name="n", owner="partner", scopes=frozenset(), now_s=1, expires_s=None)
+    keys = DynamoDbKeys("keys", operator_client)
+    keys.add(kept)
+    router = aws.router()
+    before_s = time.time()
+    assert [status(router(event(path="/keyed", X_API_Key=key), CONTEXT)) for _ in range(3)] == [302] * 3
+    (after,) = keys.all()
+    assert after.last_used_s is not None
+    assert before_s - 3_600 < after.last_used_s <= time.time()
+    assert after.last_used_s % 3_600 == 0
+
+
+def test_a_use_that_cannot_be_noted_refuses_nobody_and_is_logged(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def denied(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "UpdateItem")
+
+    aws.put_routes(ROUTES)
+    key, kept = issue(SystemRandomness(), name="n", owner="partner", scopes=frozenset(), now_s=1, expires_s=None)
+    DynamoDbKeys("keys", operator_client).add(kept)
+    handlers = [*botocore.handlers.BUILTIN_HANDLERS, ("before-call.dynamodb.UpdateItem", denied)]
+    monkeypatch.setattr(botocore.handlers, "BUILTIN_HANDLERS", handlers)
+    boto3.setup_default_session()
+    router = aws.router()
+    assert [status(router(event(path="/keyed", X_API_Key=key), CONTEXT)) for _ in range(2)] == [302, 302]
+    lines = [line for line in capsys.readouterr().out.splitlines() if "is not noted" in line]
+    assert len(lines) == 1
+    assert "needs the permission dynamodb:UpdateItem" in lines[0]
+    assert key not in lines[0]
 
 
 def test_two_environments_have_chains_and_names_of_their_own(aws: Cloud) -> None:

@@ -85,6 +85,12 @@ def test_a_refusal_is_counted_under_its_problem_type_and_names_no_caller(
     assert "secret" not in text
 
 
+def test_a_warning_is_a_line_of_the_log(telemetry: Telemetry, log: io.StringIO) -> None:
+    telemetry.warn("issuer agency: key '100%s' is skipped")
+    (line,) = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert (line["level"], line["message"]) == ("WARNING", "issuer agency: key '100%s' is skipped")
+
+
 def test_counts_are_summed_until_they_are_written(telemetry: Telemetry, capsys: pytest.CaptureFixture[str]) -> None:
     telemetry.count("LimitStoreCalls")
     telemetry.count("LimitStoreCalls", 2)

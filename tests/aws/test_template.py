@@ -26,6 +26,8 @@ ANYTHING_ALLOWED = {  # statements that IAM takes with "*" only; template.yaml s
 READ_BY_THE_ROUTER = {
     "AWS_USE_FIPS_ENDPOINT",
     "HMS_SVC_AUDIT",
+    "HMS_SVC_CLIENT_CA",
+    "HMS_SVC_CRL",
     "HMS_SVC_JOBS",
     "HMS_SVC_JOBS_BUCKET",
     "HMS_SVC_KEYS",
@@ -175,6 +177,8 @@ def test_the_router_may_call_what_its_adapters_call() -> None:
         "logs:CreateLogStream",
         "logs:PutLogEvents",
         "s3:DeleteObject",
+        "s3:GetObject",
+        "s3:GetObjectVersion",
         "s3:PutObject",
         "sqs:GetQueueUrl",
         "sqs:SendMessage",

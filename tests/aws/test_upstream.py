@@ -256,6 +256,26 @@ def test_a_head_that_drips_in_is_timed_out_as_a_whole() -> None:
         asked(Service(script), timeout_s=0.2)
 
 
+def test_a_body_that_drips_in_is_timed_out_as_a_whole_where_that_is_asked_for() -> None:
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n")
+        for letter in b"and so on and on":
+            writer.write(bytes([letter]))
+            await asyncio.sleep(0.04)
+
+    async def main(upstream: RequestsUpstream) -> UpstreamResponse:
+        service = Service(script)
+        async with service.running():
+            try:
+                return await send(upstream, to(service.port, "GET", timeout_s=0.2))
+            finally:
+                upstream.close()
+
+    assert run(main(RequestsUpstream())).body == b"and so on and o"
+    with pytest.raises(UpstreamTimeout):
+        run(main(RequestsUpstream(body_in_time=True)))
+
+
 def test_a_service_that_stops_in_the_middle_is_timed_out() -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc")

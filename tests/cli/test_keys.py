@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +10,8 @@ from typer.testing import CliRunner
 
 from hms_svc.cli.keys import app
 from hms_svc.core.credentials.api_keys import sha256_of
+from hms_svc.local.key_file import KeyFile
+from hms_svc.local.system import SystemClock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +35,10 @@ def create(*more: str) -> str:
     return result.stdout.strip()
 
 
+def keys_of(folder: Path) -> KeyFile:
+    return KeyFile(folder / ".hms-svc" / "keys.json", SystemClock())
+
+
 def listed(*more: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(run("list", "--format", "json", *more).stdout)["keys"]
     return found
@@ -51,9 +58,77 @@ def test_a_new_key_stands_alone_on_standard_output(tmp_path: Path) -> None:
 def test_keys_are_listed_as_text_for_a_pipe() -> None:
     create("--scope", "claims:read")
     header, row = run("list").stdout.splitlines()
-    assert header.split("\t") == ["id", "name", "owner", "scopes", "state", "expires"]
+    assert header.split("\t") == ["id", "name", "owner", "scopes", "state", "expires", "last used"]
     assert row.split("\t")[1:5] == ["nightly", "batch-team", "claims:read", "active"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", row.split("\t")[5])
+    assert row.split("\t")[6] == "never"
+
+
+def test_the_last_use_is_listed_as_its_day_and_in_json_as_its_hour(tmp_path: Path) -> None:
+    create()
+    (key,) = keys_of(tmp_path).all()
+    assert listed()[0]["last_used"] is None
+    keys_of(tmp_path).note_use(key, 1_799_999_999 // 3_600 * 3_600)
+    assert listed()[0]["last_used"] == "2027-01-15T07:00:00Z"
+    assert run("list").stdout.splitlines()[1].split("\t")[6] == "2027-01-15"
+
+
+def moment(text: str | None) -> datetime:
+    assert text is not None
+    return datetime.fromisoformat(text)
+
+
+def test_a_rotated_key_has_a_successor_and_works_until_the_overlap_is_over() -> None:
+    old_key = create("--scope", "claims:read", "--expires", "90d", "--plan", "gold")
+    [before] = listed()
+    assert before["plan"] == "gold"
+    result = run("rotate", before["id"], "--overlap", "2d")
+    assert (result.exit_code, result.exception) == (0, None)
+    old, new = listed()
+    assert sha256_of(result.stdout.strip()) != sha256_of(old_key)
+    same = ("name", "owner", "scopes", "plan", "state")
+    assert [new[part] for part in same] == [before[part] for part in same]
+    assert moment(new["expires"]) - moment(new["created"]) == timedelta(days=90)
+    assert moment(old["expires"]) - moment(new["created"]) == timedelta(days=2)
+    assert old["state"] == "active"
+    assert result.stderr.splitlines() == [
+        f"{new['id']} is batch-team's until {new['expires']}. This is the only time the key is shown:",
+        f"{old['id']}, which it replaces, works until {old['expires']}",
+    ]
+
+
+@pytest.mark.parametrize("expires", ["1h", "never"])
+def test_the_old_key_never_works_longer_than_it_would_have(expires: str) -> None:
+    create("--expires", expires)
+    [before] = listed()
+    assert run("rotate", before["id"]).exit_code == 0
+    old, new = listed()
+    if expires == "never":
+        assert new["expires"] is None
+        assert moment(old["expires"]) - moment(new["created"]) == timedelta(days=7)
+    else:
+        assert old["expires"] == before["expires"]
+
+
+def test_without_an_overlap_the_old_key_is_refused_at_once() -> None:
+    create()
+    result = run("rotate", listed()[0]["id"], "--overlap", "0")
+    assert [row["state"] for row in listed()] == ["expired", "active"]
+    assert result.stderr.endswith(", which it replaces, is refused from now on\n")
+
+
+def test_a_key_that_works_no_more_cannot_be_rotated() -> None:
+    create()
+    key_id = listed()[0]["id"]
+    run("rotate", key_id, "--overlap", "0")
+    result = run("rotate", key_id)
+    assert (result.exit_code, result.stdout) == (1, "")
+    cannot = "cannot be rotated; make a key with `hms-svc keys create`\n"
+    assert result.stderr == f"hms-svc: {key_id} is expired and {cannot}"
+    run("revoke", key_id)
+    assert run("rotate", key_id).stderr == f"hms-svc: {key_id} is revoked and {cannot}"
+    assert run("rotate", "key-9").stderr.startswith("hms-svc: there is no key with the id key-9")
+    assert len(listed()) == 2
 
 
 def test_keys_are_listed_as_json_without_their_hashes() -> None:
@@ -111,18 +186,22 @@ def test_the_store_is_the_one_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (["list", "--format", "xml"], 2, "--format is table or json, not xml"),
         (["list", "--store", "file:broken.json"], 1, "the key file broken.json cannot be understood"),
         (["revoke", "key-1", "--store", "file:broken.json"], 1, "the key file broken.json cannot be understood"),
+        (["rotate", "key-1", "--store", "file:broken.json"], 1, "the key file broken.json cannot be understood"),
+        (["rotate", "key-1", "--overlap", "7"], 2, "--overlap is a number with its unit"),
+        (["list", "--store", "file:used.json"], 1, "used.json.used cannot be understood"),
         (["create", "n", "--owner", "a", "--store", "file:broken.json"], 1, "broken.json cannot be understood"),
         (["create", "n", "--owner", "a", "--store", "file:broken.json/x.json"], 1, "cannot be written"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(tmp_path: Path, arguments: list[str], code: int, sentence: str) -> None:
     (tmp_path / "broken.json").write_text("x")
+    (tmp_path / "used.json.used").write_text("x")
     result = run(*arguments)
     assert (result.exit_code, result.stdout) == (code, "")
     assert sentence in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", ["create", "list", "revoke"])
+@pytest.mark.parametrize("command", ["create", "list", "rotate", "revoke"])
 def test_help_has_an_example(command: str) -> None:
     assert "Example:" in run(command, "--help").stdout

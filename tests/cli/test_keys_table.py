@@ -4,8 +4,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import botocore.handlers
 import pytest
 from aws.dynamodb_local import make_table
+from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
 from typer.testing import CliRunner
 
@@ -69,6 +71,36 @@ def test_keys_in_the_table_are_listed_and_revoked() -> None:
     assert after["state"] == "revoked"
 
 
+def test_keys_in_the_table_are_rotated() -> None:
+    create("--scope", "a", "--table", TABLE)
+    [before] = listed("--table", TABLE)
+    result = run("rotate", before["id"], "--table", TABLE, "--overlap", "1h")
+    assert (result.exit_code, len(result.stdout.strip())) == (0, 53)
+    rows = {row["id"]: row for row in listed("--table", TABLE)}
+    old = rows.pop(before["id"])
+    (new,) = rows.values()
+    assert (new["owner"], new["scopes"], new["state"], old["state"]) == ("batch-team", ["a"], "active", "active")
+    assert old["expires"] < before["expires"] <= new["expires"]
+
+
+def test_a_new_key_is_kept_and_shown_before_the_old_ones_end_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    create("--table", TABLE)
+    [before] = listed("--table", TABLE)
+
+    def down(**_: Any) -> None:
+        raise EndpointConnectionError(endpoint_url="https://dynamodb")
+
+    handlers = [*botocore.handlers.BUILTIN_HANDLERS, ("before-call.dynamodb.UpdateItem", down)]
+    monkeypatch.setattr(botocore.handlers, "BUILTIN_HANDLERS", handlers)
+    boto3.setup_default_session()
+    result = run("rotate", before["id"], "--table", TABLE)
+    assert (result.exit_code, len(result.stdout.strip())) == (1, 53)
+    assert f"{before['id']} works as before, since its end could not be set: DynamoDB cannot be" in result.stderr
+    rows = listed("--table", TABLE)
+    assert before in rows
+    assert [row["state"] for row in rows] == ["active", "active"]
+
+
 def test_the_environment_names_the_table_and_an_option_wins(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, client: DynamoDBClient
 ) -> None:
@@ -91,7 +123,9 @@ def test_revoking_an_unknown_key_is_one_sentence_and_exit_code_1() -> None:
     assert result.stderr == "hms-svc: there is no key with the id key-9; `hms-svc keys list` shows them\n"
 
 
-@pytest.mark.parametrize("command", [["create", "n", "--owner", "a"], ["list"], ["revoke", "key-1"]])
+@pytest.mark.parametrize(
+    "command", [["create", "n", "--owner", "a"], ["list"], ["revoke", "key-1"], ["rotate", "key-1"]]
+)
 @pytest.mark.parametrize(
     ("arguments", "environment", "code", "sentence"),
     [

@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import quote, unquote, unquote_plus
 
 import pytest
+from authority import Authority, certificate_pem, client_context, localhost
+from cryptography import x509
 from doors import Door
-from wires import ask, patiently
+from wires import OpenDoor, ask, patiently, serving
+from worlds import OwnedClock
 
 from hms_svc.aws.door import LambdaDoor
-from hms_svc.core.model import Forward, Headers, Route, Target
+from hms_svc.aws.events import reading
+from hms_svc.core.model import ClientCertificate, Forward, Headers, Route, Target
 from hms_svc.core.ports import UpstreamRequest, UpstreamResponse
 from hms_svc.local.http.server import Server
+from hms_svc.local.tls import server_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 HOST = "api.agency.example"
 EVERYTHING = Route(name="all", path="/*", action=Forward((Target("http", "svc", 80),)), auth=())
@@ -266,6 +273,69 @@ def test_the_same_call_is_the_same_through_every_door(name: str, case: str) -> N
     wanted = over_http(call)
     assert len(wanted.service) == 1
     assert over_lambda(DOORS[name](call)) == wanted
+
+
+# Client certificates
+
+
+def certificate_over_tls(authority: Authority, file: Path, server: Path) -> ClientCertificate | None:
+    door = OpenDoor()
+
+    async def main() -> None:
+        async with serving(door, tls=server_context(server, None, authority.file)) as port:
+            raw = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+            assert (await ask(port, raw, ssl=client_context(authority.file, file))).status == 200
+
+    patiently(main())
+    return door.seen[0].certificate
+
+
+def with_certificate(event: dict[str, Any], **given: str | None) -> dict[str, Any]:
+    """The event, with what API Gateway says of a certificate in its place."""
+    context = event["requestContext"]
+    place = context["identity"] if "identity" in context else context.setdefault("authentication", {})
+    place["clientCert"] = given
+    return event
+
+
+MTLS = Route(name="partners", path="/*", action=Forward((Target("http", "svc", 80),)), auth=("mtls",))
+WITH_CERTIFICATES = ["REST API", "REST API at a custom domain", "HTTP API, payload 1.0", "HTTP API, payload 2.0"]
+
+
+@pytest.mark.parametrize("name", WITH_CERTIFICATES)
+def test_a_client_certificate_is_the_same_in_every_door(name: str, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    sans: list[x509.GeneralName] = [x509.DNSName("batch.agency.example"), x509.RFC822Name("batch@agency.example")]
+    file = authority.issue("Smith, John", serial=0xAF3, sans=[*sans, x509.IPAddress(ip_address("2001:db8::1"))])
+    wanted = certificate_over_tls(authority, file, authority.issue("server", sans=localhost()))
+    assert wanted is not None
+    assert (wanted.subject, wanted.serial, wanted.fault) == ("CN=Smith\\, John,O=Agency", "0AF3", "")
+    event = with_certificate(DOORS[name](Call()), subjectDN="CN=else", clientCertPem=certificate_pem(file))
+    assert reading.read(event).request.certificate == wanted
+    around = Door(MTLS, clock=OwnedClock(wanted.not_before_s * 1_000_000_000))
+    assert LambdaDoor(around.gateway)(event)["statusCode"] == 200
+    assert around.upstream.seen[0].headers["X-HMS-Caller"] == "CN=Smith\\,%20John,O=Agency"
+
+
+@pytest.mark.parametrize("name", WITH_CERTIFICATES)
+def test_a_certificate_that_is_claimed_without_one_is_refused_with_a_cause(name: str) -> None:
+    for pem in (None, "", "CERT_CONTENT", "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----"):
+        around = Door(MTLS)
+        event = with_certificate(DOORS[name](Call()), subjectDN="CN=boss", serialNumber="1", clientCertPem=pem)
+        assert LambdaDoor(around.gateway)(event)["statusCode"] == 401
+        assert around.upstream.seen == []
+        cause = around.records[0]["unmapped"]["hms"]["cause"]
+        assert cause.startswith("the client certificate identifies nobody: it")
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_a_field_that_speaks_of_a_certificate_is_believed_by_no_door(name: str, tmp_path: Path) -> None:
+    pem = quote(certificate_pem(Authority(tmp_path).issue("boss")))
+    fields = ("X-Client-Cert", "X-Amzn-Mtls-Clientcert", "X-Amzn-Mtls-Clientcert-Leaf", "X-Forwarded-Client-Cert")
+    call = Call(lines=tuple((field, pem) for field in fields))
+    around = Door(MTLS)
+    assert LambdaDoor(around.gateway)(DOORS[name](call))["statusCode"] == 401
+    assert around.records[0]["unmapped"]["hms"]["cause"] == "no client certificate"
 
 
 # What a door has lost or changed before the gateway sees it

@@ -49,7 +49,7 @@ class InMemory:
 class OverHttp:
     def __init__(self, server: IssuerServer, *, discovery: bool) -> None:
         self._server = server
-        self.source: KeySource = HttpKeySource(OwnedClock())
+        self.source: KeySource = HttpKeySource(OwnedClock(), pytest.fail)
         self.issuer = server.issuer(discovery=discovery)
 
     def rotate(self) -> None:
@@ -62,7 +62,7 @@ class OverHttp:
 class InLambda(OverHttp):
     def __init__(self, server: IssuerServer) -> None:
         super().__init__(server, discovery=True)
-        self.source = FetchedKeys(OwnedClock())
+        self.source = FetchedKeys(OwnedClock(), pytest.fail, lambda work: work())
 
 
 class BesideTheDemoIssuer(OverHttp):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -11,16 +12,22 @@ from worlds import OwnedClock, drive
 
 from hms_svc.aws.cached_keys import CachedKeys
 from hms_svc.aws.dynamodb_keys import DynamoDbKeys
-from hms_svc.core.ports import ApiKey, KeyStore, StoreUnavailable
+from hms_svc.core.ports import ApiKey, KeyStore, KeyUseStore, StoreUnavailable
 from hms_svc.local.key_file import KeyFile
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["tables"]
-ONE = ApiKey("key-1", "team", "1" * 64, "batch", frozenset({"a", "b"}), 5, 900, None)
+ONE = ApiKey("key-1", "team", "1" * 64, "batch", frozenset({"a", "b"}), 5, 900, None, plan="gold")
 EXPIRED = ApiKey("key-2", "team", "2" * 64, expires_s=1)
 REVOKED = ApiKey("key-3", "téam", "3" * 64, revoked_s=1)
+
+
+class Uses(KeyUseStore, Protocol):
+    """Where uses are noted, and shown to people."""
+
+    def all(self) -> list[ApiKey]: ...
 
 
 class World(Protocol):
@@ -28,13 +35,15 @@ class World(Protocol):
 
     @property
     def store(self) -> KeyStore: ...
+    @property
+    def uses(self) -> Uses: ...
     def add(self, key: ApiKey) -> None: ...
     def stop(self) -> None: ...
 
 
 class InMemory:
     def __init__(self) -> None:
-        self.store = KeyBook()
+        self.store = self.uses = KeyBook()
 
     def add(self, key: ApiKey) -> None:
         self.store.keys.append(key)
@@ -47,7 +56,7 @@ class InAFile:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "keys.json"
         self._clock = OwnedClock()
-        self.store = KeyFile(self._path, self._clock)
+        self.store = self.uses = KeyFile(self._path, self._clock)
 
     def add(self, key: ApiKey) -> None:
         KeyFile(self._path, self._clock).add(key)
@@ -55,13 +64,15 @@ class InAFile:
 
     def stop(self) -> None:
         self._path.write_text("no JSON")
+        self._path.with_name("keys.json.used").write_text("no JSON")
         self._clock.advance(1)
 
 
 class InDynamoDb:
     def __init__(self) -> None:
         self._table = new_table("keys", "sha256")
-        self.store: KeyStore = DynamoDbKeys(self._table, boto3_client)
+        self.uses = DynamoDbKeys(self._table, boto3_client)
+        self.store: KeyStore = self.uses
 
     def add(self, key: ApiKey) -> None:
         DynamoDbKeys(self._table, boto3_client).add(key)
@@ -132,3 +143,45 @@ def test_a_store_that_is_broken_is_unavailable_and_finds_nobody(world: World) ->
     for _ in range(2):
         with pytest.raises(StoreUnavailable):
             find(world, ONE.sha256)
+
+
+def used(world: World, sha256: str) -> int | None:
+    (moment_s,) = [key.last_used_s for key in world.uses.all() if key.sha256 == sha256]
+    return moment_s
+
+
+def test_a_key_was_never_used_until_that_is_noted(world: World) -> None:
+    world.add(ONE)
+    world.add(EXPIRED)
+    assert used(world, ONE.sha256) is None
+    world.uses.note_use(ONE, 7_200)
+    assert (used(world, ONE.sha256), used(world, EXPIRED.sha256)) == (7_200, None)
+
+
+def test_the_latest_use_counts_whoever_notes_it_last(world: World) -> None:
+    world.add(ONE)
+    for moment_s in (7_200, 10_800, 3_600, 10_800):
+        world.uses.note_use(ONE, moment_s)
+    assert used(world, ONE.sha256) == 10_800
+
+
+def test_a_key_that_was_used_opens_as_before(world: World) -> None:
+    world.add(ONE)
+    world.uses.note_use(ONE, 7_200)
+    found = find(world, ONE.sha256)
+    assert found is not None
+    assert replace(found, last_used_s=None) == ONE
+
+
+def test_the_use_of_a_key_that_is_gone_makes_no_key(world: World) -> None:
+    world.add(EXPIRED)
+    world.uses.note_use(ONE, 7_200)
+    assert find(world, ONE.sha256) is None
+    assert [key.id for key in world.uses.all()] == [EXPIRED.id]
+
+
+def test_a_use_that_cannot_be_noted_is_said(world: World) -> None:
+    world.add(ONE)
+    world.stop()
+    with pytest.raises(StoreUnavailable):
+        world.uses.note_use(ONE, 7_200)

@@ -1,11 +1,26 @@
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from fakes_credentials import AGENCY, GOOD_CLAIMS, NOW_S, Desk, KeySet, ec_jwk, ec_key, rsa_jwk, rsa_key, signed, token
+from fakes_credentials import (
+    AGENCY,
+    GOOD_CLAIMS,
+    NOW_S,
+    Desk,
+    KeySet,
+    b64,
+    ec_jwk,
+    ec_key,
+    rsa_jwk,
+    rsa_key,
+    signed,
+    token,
+)
+from fakes_introspection import Answers
 from hypothesis import example, given
 from hypothesis import strategies as st
 from worlds import CountingRandomness, drive, request
@@ -16,7 +31,15 @@ from hms_svc.core.errors import BadCredentials, Malformed, Refusal, Unavailable
 from hms_svc.core.model import NOBODY, ClientCertificate, Config, Issuer
 from hms_svc.core.ports import ApiKey
 
-CERTIFICATE = ClientCertificate("CN=batch,O=Agency", "0AF3", "CN=Agency CA", ("DNS:batch.agency.example",))
+CERTIFICATE = ClientCertificate(
+    "CN=batch,O=Agency",
+    "0AF3",
+    "CN=Agency CA",
+    ("DNS:batch.agency.example",),
+    not_before_s=NOW_S - 60,
+    not_after_s=NOW_S + 60,
+    for_clients=True,
+)
 ANY = ("oauth", "api_key", "mtls")
 
 
@@ -87,6 +110,18 @@ def test_a_good_token_names_its_caller() -> None:
 def test_two_tokens_of_one_caller_have_two_keys_for_limits() -> None:
     desk = Desk()
     assert desk.bearer(token(jti="1")).token_key != desk.bearer(token(jti="2")).token_key
+
+
+def test_the_twin_of_an_elliptic_signature_does_not_get_a_second_bucket() -> None:
+    """Who has (r, s) has (r, n - s) too, which is a good signature of the same token."""
+    text = token(algorithm="ES256")
+    unsigned, _, last = text.rpartition(".")
+    pair = base64.urlsafe_b64decode(last + "==")
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    twin = f"{unsigned}.{b64(pair[:32] + (order - int.from_bytes(pair[32:], 'big')).to_bytes(32, 'big'))}"
+    desk = Desk(ec_jwk(ec_key()))
+    assert twin != text
+    assert desk.bearer(twin).token_key == desk.bearer(text).token_key
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
@@ -268,7 +303,7 @@ def test_a_token_that_differs_in_its_signature_only_is_another() -> None:
 
 def test_a_demo_token_is_believed_where_it_was_given() -> None:
     assert Desk().bearer("demo-user-token").name == "demo-user"
-    without = Authenticator(clock=Desk().clock, key_source=KeySet(), key_store=Desk().store)
+    without = Authenticator(clock=Desk().clock, key_source=KeySet(), key_store=Desk().store, introspection=Answers())
     desk = Desk()
     desk.authenticator = without
     assert cause_of(desk, "demo-user-token") == "it is no signed token: it has 1 part, not 3"
@@ -292,6 +327,13 @@ def test_a_good_key_names_its_owner(form: str) -> None:
     assert caller.scopes == {"a"}
     assert caller.credential_id == desk.store.keys[0].id
     assert caller.token_key == desk.store.keys[0].sha256[:32]
+
+
+def test_a_keys_plan_is_a_claim_of_its_caller() -> None:
+    desk = Desk()
+    assert desk.identify(by_key(new_key(desk, plan="gold")), auth=("api_key",)).claims == {"plan": "gold"}
+    desk = Desk()
+    assert desk.identify(by_key(new_key(desk)), auth=("api_key",)).claims == {}
 
 
 def test_a_key_in_two_places_is_malformed() -> None:
@@ -341,7 +383,9 @@ def test_a_store_that_finds_another_key_is_not_believed() -> None:
 
     desk = Desk()
     key = new_key(desk)
-    desk.authenticator = Authenticator(clock=desk.clock, key_source=desk.source, key_store=Careless())
+    desk.authenticator = Authenticator(
+        clock=desk.clock, key_source=desk.source, key_store=Careless(), introspection=Answers()
+    )
     assert refused(desk, by_key(key), auth=("api_key",)).cause == "unknown API key"
 
 
@@ -376,16 +420,28 @@ def test_the_same_serial_of_two_authorities_is_two_credentials() -> None:
     assert one.token_key != two.token_key
 
 
-def test_a_certificate_without_subject_is_named_by_its_first_alternative_name() -> None:
+def test_a_certificate_without_subject_is_named_by_its_only_alternative_name() -> None:
     caller = Desk().identify(auth=("mtls",), certificate=replace(CERTIFICATE, subject=""))
     assert caller.name == "DNS:batch.agency.example"
     refusal = refused(Desk(), auth=("mtls",), certificate=replace(CERTIFICATE, subject="", sans=()))
-    assert refusal.cause == "the client certificate names nobody"
+    assert refusal.cause == "the client certificate has no name to go by"
 
 
 @pytest.mark.parametrize("name", ["X-Client-Cert", "X-SSL-Client-Cert", "X-Forwarded-Client-Cert", "Client-Cert"])
 def test_a_field_that_speaks_of_a_certificate_is_not_believed(name: str) -> None:
     assert refused(Desk(), (name, "CN=batch,O=Agency"), auth=("mtls",)).cause == "no client certificate"
+
+
+@pytest.mark.parametrize("subject", ["CN=\ud800", ""])
+def test_a_certificate_whose_name_is_no_text_names_nobody(subject: str) -> None:
+    """Half a surrogate pair, which JSON can hold: what cannot be written on the wire ended in a 500."""
+    odd = replace(CERTIFICATE, subject=subject, sans=("DNS:\udfff",))
+    assert refused(Desk(), auth=("mtls",), certificate=odd).cause == "the client certificate names nobody"
+
+
+def test_a_certificate_whose_only_name_is_empty_names_nobody() -> None:
+    odd = replace(CERTIFICATE, subject="", sans=("",))
+    assert refused(Desk(), auth=("mtls",), certificate=odd).cause == "the client certificate names nobody"
 
 
 # Any of several

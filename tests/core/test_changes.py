@@ -35,6 +35,7 @@ def test_a_policy_built_anew_is_no_change_but_another_option_is() -> None:
 def test_a_shared_setting_is_named() -> None:
     new = Config(issuers=(Issuer("agency", "https://login.example/", ("api",)),))
     assert changes(Config(), new) == (Change("changed", "issuers"),)
+    assert changes(Config(), Config(api_key_header="X-Key")) == (Change("changed", "api_key_header"),)
 
 
 def test_a_change_reads_like_a_line_of_a_diff() -> None:

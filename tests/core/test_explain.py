@@ -83,6 +83,20 @@ def test_a_preflight_is_told() -> None:
     assert asked["answer"] == "204 by the gateway itself: a CORS preflight"
 
 
+def test_where_a_key_is_looked_for_is_told() -> None:
+    route = replace(CLAIMS, api_key_query="key")
+    table = RouteTable(Config(routes=(route,), api_key_header="X-Agency-Key"))
+
+    def told(query: str, *headers: tuple[str, str]) -> str:
+        asked = request("GET", "/claims/7", query=query, headers=[("Host", "a"), *headers])
+        return dict(explain(table, asked, CountingRandomness()))["authenticate"]
+
+    assert told("") == "needs oauth or api_key (in X-Agency-Key or ?key=) or mtls, none is presented"
+    assert told("", ("X-API-Key", "k")).endswith("none is presented")
+    assert told("", ("X-Agency-Key", "k")).startswith("api_key presented")
+    assert told("key=k").startswith("api_key presented")
+
+
 @pytest.mark.parametrize("header", [("X-API-Key", "k"), ("Authorization", "ApiKey k")])
 def test_an_api_key_is_seen_wherever_it_stands(header: tuple[str, str]) -> None:
     assert explained("GET", "/claims/7", header)["authenticate"].startswith("api_key presented")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fakes_credentials import AGENCY, NOW_S, KeyBook, KeySet, ec_key, route, token
+from fakes_introspection import Answers
 from worlds import CountingRandomness, OwnedClock, drive, request
 
 from hms_svc.core.authenticate import Authenticator
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
 def identify(demo: DemoIssuer, text: str) -> Caller:
     authenticator = Authenticator(
-        clock=OwnedClock(NOW_S * 1_000_000_000), key_source=WithDemoIssuer(KeySet(), demo), key_store=KeyBook()
+        clock=OwnedClock(NOW_S * 1_000_000_000),
+        key_source=WithDemoIssuer(KeySet(), demo),
+        key_store=KeyBook(),
+        introspection=Answers(),
     )
     asked = request(headers=[("Authorization", f"Bearer {text}")])
     caller: Caller = drive(authenticator.identify(asked, route("oauth"), Config(issuers=(AGENCY, demo.issuer))))

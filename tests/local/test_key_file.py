@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -179,3 +180,85 @@ def test_a_place_that_cannot_be_looked_at_lets_nobody_in(path: Path) -> None:
     keys = KeyFile(path, OwnedClock())
     with pytest.raises(StoreUnavailable, match="cannot be read"):
         drive(keys.find(KEY.sha256))
+
+
+@pytest.mark.parametrize(("expires_s", "end_s"), [(None, 500), (900, 500), (400, 400)])
+def test_a_key_ends_at_the_moment_given_or_sooner(path: Path, expires_s: int | None, end_s: int) -> None:
+    keys = KeyFile(path, OwnedClock())
+    keys.add(replace(KEY, expires_s=expires_s))
+    ended = keys.expire(KEY, 500)
+    assert ended == replace(KEY, expires_s=end_s)
+    assert keys.all() == [ended]
+
+
+def test_a_key_that_is_gone_does_not_end(path: Path) -> None:
+    assert KeyFile(path, OwnedClock()).expire(KEY, 500) is None
+
+
+def test_uses_are_in_a_file_of_their_own_for_the_owner_only(path: Path) -> None:
+    keys = KeyFile(path, OwnedClock())
+    keys.add(KEY)
+    before = path.read_bytes()
+    keys.note_use(KEY, 7_200)
+    assert path.read_bytes() == before
+    used = path.with_name("keys.json.used")
+    assert used.stat().st_mode & 0o777 == 0o600
+    assert json.loads(used.read_text()) == {"version": 1, "last_used_s": {"key-1": 7_200}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"version":2,"last_used_s":{}}',
+        b'{"version":1,"last_used_s":[]}',
+        b'{"version":1,"last_used_s":{"key-1":"7"}}',
+        b'{"version":1,"last_used_s":{"key-1":true}}',
+        b'{"version":1,"last_used_s":{"key-1":-1}}',
+        b'{"version":1,"last_used_s":{"key-1":1e9}}',
+        b"\xff",
+        b" " * 4_000_001,
+    ],
+)
+def test_uses_that_cannot_be_understood_are_said_and_no_reason_to_refuse_a_key(path: Path, content: bytes) -> None:
+    keys = KeyFile(path, OwnedClock())
+    keys.add(KEY)
+    path.with_name("keys.json.used").write_bytes(content)
+    assert drive(keys.find(KEY.sha256)) == KEY
+    with pytest.raises(StoreUnavailable, match=r"keys\.json\.used cannot be understood: .*; remove the file"):
+        keys.all()
+    with pytest.raises(StoreUnavailable):
+        keys.note_use(KEY, 7_200)
+    assert path.with_name("keys.json.used").read_bytes() == content
+    assert keys.revoke("key-1", 7) is not None
+
+
+def test_uses_that_cannot_be_written_are_unavailable(path: Path) -> None:
+    path.parent.mkdir()
+    path.with_name("keys.json.used.lock").mkdir()
+    with pytest.raises(StoreUnavailable, match=r"keys\.json\.used cannot be written"):
+        KeyFile(path, OwnedClock()).note_use(KEY, 7_200)
+    path.with_name("keys.json.used").mkdir()
+    with pytest.raises(StoreUnavailable, match=r"keys\.json\.used cannot be read"):
+        KeyFile(path, OwnedClock()).all()
+
+
+def use_ten(path: Path, first: int) -> None:
+    for number in range(first, first + 10):
+        KeyFile(path, OwnedClock()).note_use(ApiKey(f"key-{number}", "team", "0" * 64), number)
+
+
+def test_gateways_that_note_uses_while_keys_are_made_lose_nothing(path: Path) -> None:
+    path.parent.mkdir()
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=use_ten, args=(path, first)) for first in (0, 10)]
+    writers.append(context.Process(target=add_ten, args=(path, 5)))
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(30)
+    assert {key.id: key.last_used_s for key in KeyFile(path, OwnedClock()).all()} == {
+        f"key-{number}": number for number in range(5, 15)
+    }

@@ -25,6 +25,7 @@ CONNECT_S, ANSWER_S, TRIES = 0.5, 1.0, 2
 MAX_PAGES = 200
 """Of a scan, 1 MB each: some 600,000 keys."""
 _CONDITION_FAILED = "ConditionalCheckFailedException"
+_MOMENTS = ("created_s", "expires_s", "revoked_s", "last_used_s")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _BUSY = frozenset({"ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"})
 
@@ -99,28 +100,61 @@ class DynamoDbKeys:
         """
         revoked = None
         for item in self._scan(FilterExpression="id = :id", ExpressionAttributeValues={":id": {"S": key_id}}):
-            revoked = self._revoke(self._key(item).sha256, now_s) or revoked
+            revoked = (
+                self._set_moment(self._key(item), "revoked_s", now_s, "attribute_not_exists(revoked_s)") or revoked
+            )
         return revoked
 
-    def _revoke(self, sha256: str, now_s: int) -> ApiKey | None:
-        """None: the item is gone, and is not to come back as half a key."""
+    def expire(self, key: ApiKey, at_s: int) -> ApiKey | None:
+        """Let ``key`` expire at ``at_s`` at the latest; the key as it is then, None when it is gone.
+
+        Raises `StoreUnavailable`.
+        """
+        unless_sooner = "(attribute_not_exists(expires_s) OR expires_s > :moment)"
+        return self._set_moment(key, "expires_s", at_s, unless_sooner)
+
+    def note_use(self, key: ApiKey, moment_s: int) -> None:
+        """Keep the last use of ``key``, unless a later one is kept, or it is gone. Raises `StoreUnavailable`."""
         from botocore.exceptions import ClientError
 
         with self._in_sentences():
             try:
-                answer = self._dynamodb().update_item(
+                # The router may change this attribute alone, and nothing of the item may come back: see template.yaml.
+                self._dynamodb().update_item(
                     TableName=self._table,
-                    Key=_place(sha256),
-                    UpdateExpression="SET revoked_s = if_not_exists(revoked_s, :now)",
-                    ConditionExpression="attribute_exists(sha256)",
-                    ExpressionAttributeValues={":now": {"N": str(now_s)}},
-                    ReturnValues="ALL_NEW",
+                    Key=_place(key.sha256),
+                    UpdateExpression="SET last_used_s = :moment",
+                    ConditionExpression="attribute_exists(sha256) AND "
+                    "(attribute_not_exists(last_used_s) OR last_used_s < :moment)",
+                    ExpressionAttributeValues={":moment": {"N": str(moment_s)}},
+                    ReturnValues="NONE",
                 )
             except ClientError as error:
                 if error.response["Error"]["Code"] != _CONDITION_FAILED:
                     raise
-                return None
-        return self._key(answer["Attributes"])
+
+    def _set_moment(self, key: ApiKey, name: str, moment_s: int, condition: str) -> ApiKey | None:
+        """The key as it is then, changed or not; None: its item is gone, and is not to come back as half a key."""
+        from botocore.exceptions import ClientError
+
+        item: Mapping[str, Any]
+        with self._in_sentences():
+            try:
+                item = self._dynamodb().update_item(
+                    TableName=self._table,
+                    Key=_place(key.sha256),
+                    UpdateExpression=f"SET {name} = :moment",
+                    ConditionExpression=f"attribute_exists(sha256) AND {condition}",
+                    ExpressionAttributeValues={":moment": {"N": str(moment_s)}},
+                    ReturnValues="ALL_NEW",
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )["Attributes"]
+            except ClientError as error:
+                if error.response["Error"]["Code"] != _CONDITION_FAILED:
+                    raise
+                refused: Mapping[str, Any] = error.response
+                item = refused.get("Item", {})
+        return self._key(item) if item else None
 
     def _scan(self, **asked: Any) -> Iterator[Mapping[str, Any]]:
         """The items of the table, page by page."""
@@ -168,7 +202,9 @@ def _place(sha256: str) -> dict[str, Any]:
 def _as_item(key: ApiKey) -> dict[str, Any]:
     item: dict[str, Any] = {name: {"S": getattr(key, name)} for name in ("sha256", "id", "owner", "name")}
     item["scopes"] = {"L": [{"S": scope} for scope in sorted(key.scopes)]}
-    for name in ("created_s", "expires_s", "revoked_s"):
+    if key.plan:
+        item["plan"] = {"S": key.plan}
+    for name in _MOMENTS:
         moment = getattr(key, name)
         if moment is not None:
             item[name] = {"N": str(moment)}
@@ -179,9 +215,7 @@ def _from_item(item: Mapping[str, Any]) -> ApiKey:
     """Raises `KeyError`, `TypeError`, `ValueError` or `AttributeError` for what `_as_item` did not make."""
     texts: dict[str, Any] = {name: item[name]["S"] for name in ("sha256", "id", "owner", "name")}
     scopes = frozenset(scope["S"] for scope in item["scopes"]["L"])
-    moments: dict[str, Any] = {
-        name: int(item[name]["N"]) for name in ("created_s", "expires_s", "revoked_s") if name in item
-    }
+    moments: dict[str, Any] = {name: int(item[name]["N"]) for name in _MOMENTS if name in item}
     if (
         not texts["id"]
         or not texts["owner"]
@@ -190,7 +224,8 @@ def _from_item(item: Mapping[str, Any]) -> ApiKey:
         or not all(0 <= moment <= MAX_MOMENT for moment in moments.values())
     ):
         raise ValueError
-    return ApiKey(**texts, scopes=scopes, **moments)
+    plan = item["plan"]["S"] if "plan" in item else ""
+    return ApiKey(**texts, scopes=scopes, plan=plan, **moments)
 
 
 def _refused(operation: str, table: str, code: str) -> str:

@@ -17,13 +17,14 @@ from hms_svc.aws.issuer_keys import FetchedKeys
 from hms_svc.aws.policy_runner import LambdaPolicyRunner
 from hms_svc.aws.ssm_client import router_client
 from hms_svc.aws.ssm_routes import SsmRoutes
-from hms_svc.aws.stores import audit_sink, job_queue, key_store, limit_store
+from hms_svc.aws.stores import audit_sink, introspection, job_queue, key_stores, limit_store, revocations
 from hms_svc.aws.telemetry import Telemetry
 from hms_svc.aws.traced import TracedUpstream
 from hms_svc.aws.upstream import RequestsUpstream
 from hms_svc.core.audit import AuditLog
 from hms_svc.core.authenticate import Authenticator
 from hms_svc.core.chain import Head
+from hms_svc.core.credentials.key_uses import KeyUses
 from hms_svc.core.errors import Unavailable
 from hms_svc.core.forward import Forwarder
 from hms_svc.core.gateway import Gateway, Steps
@@ -86,10 +87,16 @@ class Router:
 
     def _gateway(self) -> Gateway:
         clock, randomness, count = self._clock, SystemRandomness(), self._telemetry.count
+        keys, key_uses = key_stores(self._settings, clock)
         upstream = TracedUpstream(RequestsUpstream(), self._environment)
         steps = Steps(
             authenticator=Authenticator(
-                clock=clock, key_source=FetchedKeys(clock), key_store=key_store(self._settings, clock)
+                clock=clock,
+                key_source=FetchedKeys(clock, self._telemetry.warn, self._later),
+                key_store=keys,
+                key_accepted=KeyUses(key_uses, self._later).note,
+                introspection=introspection(clock),
+                revocations=revocations(self._settings, clock),
             ),
             limiter=Limiter(limit_store(self._settings, clock, count), MemoryLimits(clock)),
             policies=PolicyStep(LambdaPolicyRunner()),

@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 MAX_AGE_S = 3_600
 """The largest age of routes and of cached keys that can be set, in seconds."""
 _SSM = re.compile(r"/[A-Za-z0-9_.\-/]{1,900}")
-_TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}|arn:[a-z-]+:dynamodb:[a-z0-9-]+:[0-9]{12}:table/[A-Za-z0-9_.-]{3,255}")
+TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}|arn:[a-z-]+:dynamodb:[a-z0-9-]+:[0-9]{12}:table/[A-Za-z0-9_.-]{3,255}")
 _STREAM = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _QUEUE = re.compile(r"https?://[^\s?#]{1,900}")
+_OBJECT = re.compile(
+    r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[A-Za-z0-9!_.'()/-]{1,900}(?:\?versionId=[A-Za-z0-9._-]{1,1024})?"
+)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -42,21 +45,33 @@ class RouterSettings(NamedTuple):
     """The S3 bucket for the bodies of jobs that are too big for a message."""
     routes_max_age_s: int = 30
     keys_cache_s: int = 60
+    crl: str | None = None
+    """The S3 object of the revocation lists of client certificates, ``BUCKET/KEY``; None: no list is asked."""
+    client_ca: str | None = None
+    """The S3 object of the authorities that sign them: API Gateway's truststore, with its version if it has one."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> RouterSettings:
         """The settings that ``environment`` holds. Raises `RouterSettingInvalid`."""
+        crl = _optional(environment, "HMS_SVC_CRL", "s3", _OBJECT, example="s3:BUCKET/KEY")
+        client_ca = _optional(
+            environment, "HMS_SVC_CLIENT_CA", "s3", _OBJECT, example="s3:BUCKET/KEY?versionId=VERSION"
+        )
+        if crl is not None and client_ca is None:
+            raise RouterSettingInvalid("HMS_SVC_CRL needs HMS_SVC_CLIENT_CA, the authorities that sign the lists")
         return cls(
             routes=_place(environment, "HMS_SVC_ROUTES", "ssm", _SSM, example="ssm:/hms-svc/routes"),
             limits=_or_word(environment, "HMS_SVC_LIMITS", "memory:")
-            or _place(environment, "HMS_SVC_LIMITS", "dynamodb", _TABLE, example="dynamodb:TABLE"),
+            or _place(environment, "HMS_SVC_LIMITS", "dynamodb", TABLE, example="dynamodb:TABLE"),
             audit=_or_word(environment, "HMS_SVC_AUDIT", "log:")
             or _place(environment, "HMS_SVC_AUDIT", "firehose", _STREAM, example="firehose:STREAM"),
-            keys=_optional(environment, "HMS_SVC_KEYS", "dynamodb", _TABLE, example="dynamodb:TABLE"),
+            keys=_optional(environment, "HMS_SVC_KEYS", "dynamodb", TABLE, example="dynamodb:TABLE"),
             jobs=_optional(environment, "HMS_SVC_JOBS", "sqs", _QUEUE, example="sqs:https://QUEUE_URL"),
             jobs_bucket=_bucket(environment),
             routes_max_age_s=_seconds(environment, "HMS_SVC_ROUTES_MAX_AGE", 30),
             keys_cache_s=_seconds(environment, "HMS_SVC_KEYS_CACHE", 60),
+            crl=crl,
+            client_ca=client_ca,
         )
 
 

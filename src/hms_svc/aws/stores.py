@@ -9,7 +9,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hms_svc.aws.settings import RouterSettings
-    from hms_svc.core.ports import ApiKey, AuditSink, Clock, JobQueue, KeyStore, LimitStore
+    from hms_svc.core.ports import (
+        ApiKey,
+        AuditSink,
+        Clock,
+        Introspection,
+        JobQueue,
+        KeyStore,
+        KeyUseStore,
+        LimitStore,
+        Revocations,
+    )
 
     class FlushedSink(AuditSink, Protocol):
         """A sink that may keep records until it is told to send them."""
@@ -31,14 +41,36 @@ def limit_store(settings: RouterSettings, clock: Clock, count: Callable[[str], N
     return SharedLimits(DynamoDbBuckets(settings.limits, limits_client, clock, count=count), clock)
 
 
-def key_store(settings: RouterSettings, clock: Clock) -> KeyStore:
-    """The table of API keys behind a short memory."""
+def key_stores(settings: RouterSettings, clock: Clock) -> tuple[KeyStore, KeyUseStore]:
+    """The table of API keys, behind a short memory where keys are found, and as it is where their use is noted."""
     if settings.keys is None:
-        return NoKeys()
+        return NoKeys(), NoKeys()
     from hms_svc.aws.cached_keys import CachedKeys
     from hms_svc.aws.dynamodb_keys import DynamoDbKeys, keys_client
 
-    return CachedKeys(DynamoDbKeys(settings.keys, keys_client), clock, ttl_s=settings.keys_cache_s)
+    table = DynamoDbKeys(settings.keys, keys_client)
+    return CachedKeys(table, clock, ttl_s=settings.keys_cache_s), table
+
+
+def introspection(clock: Clock) -> Introspection:
+    """Issuers that are asked about tokens, with secrets in SSM."""
+    from hms_svc.aws.ssm_client import router_client
+    from hms_svc.aws.ssm_secrets import SsmSecrets
+    from hms_svc.aws.upstream import RequestsUpstream
+    from hms_svc.local.introspect import MAX_BYTES, Introspector
+    from hms_svc.local.secrets import Secrets
+
+    upstream = RequestsUpstream(max_body=MAX_BYTES, body_in_time=True)
+    return Introspector(upstream, Secrets(SsmSecrets(router_client, clock)), clock)
+
+
+def revocations(settings: RouterSettings, clock: Clock) -> Revocations | None:
+    """The lists in S3; None where no list is asked."""
+    if settings.crl is None or settings.client_ca is None:
+        return None
+    from hms_svc.aws.s3_crl import S3Crl, crl_client
+
+    return S3Crl(settings.crl, settings.client_ca, crl_client, clock)
 
 
 def audit_sink(settings: RouterSettings, count: Callable[[str, int], None]) -> FlushedSink:
@@ -63,11 +95,14 @@ def job_queue(settings: RouterSettings) -> JobQueue:
 
 
 class NoKeys:
-    """The `KeyStore` of a router that has no table of keys: it knows none."""
+    """The `KeyStore` and `KeyUseStore` of a router that has no table of keys: it knows none."""
 
     async def find(self, sha256: str) -> ApiKey | None:  # noqa: ARG002  (the port's signature)
         """None."""
         return None
+
+    def note_use(self, key: ApiKey, moment_s: int) -> None:
+        """Nothing: no key was used."""
 
 
 def _print(line: str) -> None:

@@ -59,6 +59,10 @@ class Telemetry:
         """The metric ``name`` stands at ``seconds``: ``RoutesAgeSeconds``."""
         self._counts[name, "Seconds"] = seconds
 
+    def warn(self, text: str) -> None:
+        """Something is not as it should be, and the router goes on."""
+        _log.warning("%s", text)
+
     def closed(self, entry: Entry, ended_ns: int) -> None:
         """The record of a request was closed: count it by its route and its outcome."""
         self._lines.append_keys(correlation_id=entry.request_id)

@@ -39,10 +39,14 @@ class RequestsUpstream:
     between two pieces of the body; a name that leads to several addresses gets it for each of them when it connects.
     """
 
-    def __init__(self, *, ca_file: Path | None = None, max_body: int = MAX_BODY) -> None:
-        """``ca_file`` holds the authorities that are believed (PEM); None: those that requests brings along."""
+    def __init__(self, *, ca_file: Path | None = None, max_body: int = MAX_BODY, body_in_time: bool = False) -> None:
+        """``ca_file`` holds the authorities that are believed (PEM); None: those that requests brings along.
+
+        ``body_in_time``: a request's time is for the whole answer.
+        """
         self._verify: str | bool = str(ca_file) if ca_file else True
         self._max_body = max_body
+        self._body_in_time = body_in_time
         self._adapter = _Adapter(pool_connections=MAX_TARGETS, pool_maxsize=1)
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
@@ -51,7 +55,7 @@ class RequestsUpstream:
         A kept connection that turns out to be closed is replaced once where the method allows that. Raises
         `Unwritable` (a `ValueError`) for a request that would not read back as it was meant.
         """
-        wire = Wire(request)
+        wire = Wire(request, body_in_time=self._body_in_time)
         try:
             return self._exchange(wire)
         except UpstreamUnreachable:

@@ -40,14 +40,18 @@ class Wire(dict[str, str]):
     The names it holds are those that urllib3 would add.
     """
 
-    def __init__(self, request: UpstreamRequest) -> None:
-        """Raises `Unwritable` for a request that would not read back as it was meant."""
+    def __init__(self, request: UpstreamRequest, *, body_in_time: bool = False) -> None:
+        """``body_in_time``: the request's time is for the answer's body too.
+
+        Raises `Unwritable` for a request that would not read back as it was meant.
+        """
         super().__init__({"host": "", "content-length": "0", "accept-encoding": "", "user-agent": ""})
         first = f"{request.method} {request.path_and_query} HTTP/1.1"
         if first.count(" ") != 2 or not first.isascii():  # noqa: PLR2004  (RFC 9112, section 3)
             raise Unwritable("a method or a target holds a space or what is not ASCII")
         encode_lines(first, request.headers.lines)
         self.request = request
+        self._body_in_time = body_in_time
         self.deadline = time.monotonic() + request.timeout_s
         self.reused = False
         """Whether its connection had served another request."""
@@ -63,7 +67,7 @@ class Wire(dict[str, str]):
 
     def again(self) -> Wire:
         """The same request, to be sent once more within the same time."""
-        other = Wire(self.request)
+        other = Wire(self.request, body_in_time=self._body_in_time)
         other.deadline = self.deadline
         return other
 
@@ -73,7 +77,7 @@ class Wire(dict[str, str]):
 
     def patience(self) -> float:
         """Seconds to wait for the next bytes. Raises `TimeoutError`."""
-        seconds = self.request.timeout_s if self.answer is not None else self.left()
+        seconds = self.left() if self.answer is None or self._body_in_time else self.request.timeout_s
         if seconds <= 0:
             raise TimeoutError("no answer within the time given")
         return seconds

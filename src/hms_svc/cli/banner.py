@@ -96,11 +96,11 @@ class Banner:
             lines = [f"{command} reload routes.yml{gateway}"] if self._settings.token else []
             lines += [f"curl -i {url}/public/faq"]
             return lines
-        lines = [line for route in config.routes for line in self._curls(url, route, command)]
+        lines = [line for route in config.routes for line in self._curls(url, route, command, config)]
         lines.append(f"curl -i {url}/no/such/path")
         return lines
 
-    def _curls(self, url: str, route: Route, command: str) -> list[str]:
+    def _curls(self, url: str, route: Route, command: str, config: Config) -> list[str]:
         """The lines that try one route, with a credential that this gateway takes."""
         if route.methods is not None and "GET" not in route.methods:
             method, body = f" -X {min(route.methods)}", " --data 'hello'"
@@ -114,5 +114,5 @@ class Banner:
         if "oauth" in route.auth and self._settings.demo:
             return [f"{plain} -H 'Authorization: Bearer demo-user-token'", f"{plain}    # 401: no token"]
         if "api_key" in route.auth:
-            return [f'{plain} -H "X-API-Key: $({command} keys create try-out --owner me)"']
+            return [f'{plain} -H "{config.api_key_header}: $({command} keys create try-out --owner me)"']
         return [f"{plain}    # 401: needs {' or '.join(route.auth)}"]

@@ -1,10 +1,10 @@
-"""`hms-svc keys`: API keys given out, listed and taken back, in a file or in the router's DynamoDB table."""
+"""`hms-svc keys`: API keys given out, listed, exchanged and taken back, in a file or in the router's DynamoDB table."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,11 +21,13 @@ from hms_svc.local.system import SystemClock, SystemRandomness
 from hms_svc.settings import STATE, SettingInvalid, file_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hms_svc.aws.dynamodb_keys import DynamoDbKeys
     from hms_svc.core.ports import ApiKey
 
 _DYNAMODB = "dynamodb:"
-_TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}|arn:[a-z-]+:dynamodb:[a-z0-9-]+:[0-9]{12}:table/[A-Za-z0-9_.-]{3,255}")
+_NO_SUCH_KEY = "there is no key with the id {}; `hms-svc keys list` shows them"
 DEFAULT_STORE = STATE / "keys.json"
 Store = Annotated[
     str | None,
@@ -58,6 +60,9 @@ def create(
         list[str] | None, typer.Option(help="What it may do, as a route's require names it; repeatable.")
     ] = None,
     expires: Annotated[str, typer.Option(metavar="DURATION", help="30m, 12h, 90d, …, or never.")] = "90d",
+    plan: Annotated[
+        str, typer.Option(help="What its holder has subscribed to: the claim plan, for limits and require.")
+    ] = "",
     store: Store = None,
     table: Table = None,
 ) -> None:
@@ -72,6 +77,8 @@ def create(
     for option, text in (("NAME", name), ("--owner", owner)):
         if not (0 < len(text) <= MAX_NAME and text.isprintable()):
             fail(f"{option} is a text of 1 to {MAX_NAME} printable characters")
+    if plan and not (len(plan) <= MAX_NAME and plan.isprintable()):
+        fail(f"--plan is a text of at most {MAX_NAME} printable characters")
     for one in scope or ():
         if not is_scope(one):
             fail(f"--scope is one word without spaces or quotes, such as claims:read, not {one!r}")
@@ -79,15 +86,18 @@ def create(
     expires_s = None if expires == "never" else now_s + seconds("--expires", expires)
     keys = _open(store, table)
     key, kept = issue(
-        SystemRandomness(), name=name, owner=owner, scopes=frozenset(scope or ()), now_s=now_s, expires_s=expires_s
+        SystemRandomness(),
+        name=name,
+        owner=owner,
+        scopes=frozenset(scope or ()),
+        now_s=now_s,
+        expires_s=expires_s,
+        plan=plan,
     )
-    try:
+    with _or_one_sentence():
         keys.add(kept)
-    except StoreUnavailable as error:
-        fail(str(error), BAD)
-    until = f"until {_moment(expires_s)}" if expires_s is not None else "until it is revoked"
     may = f"with the scopes {' '.join(sorted(kept.scopes))}" if kept.scopes else "without scopes"
-    say(f"{kept.id} is {owner}'s {until}, {may}. This is the only time the key is shown:", err=True)
+    say(f"{kept.id} is {owner}'s {_until(expires_s)}, {may}. This is the only time the key is shown:", err=True)
     typer.echo(key)
 
 
@@ -99,22 +109,73 @@ def list_keys(
 ) -> None:
     """List the keys that were given out, also those that are refused by now.
 
-    The table is for reading; JSON has all there is, with times to the second, in UTC.
+    The table is for reading; JSON has all there is, with times to the second, in UTC. The last use is noted by the
+    hour.
 
     Example:  hms-svc keys list --format json
     """
     if output not in {"table", "json"}:
         fail(f"--format is table or json, not {output}")
-    try:
-        rows = [_row(key, _now_s()) for key in _open(store, table).all()]
-    except StoreUnavailable as error:
-        fail(str(error), BAD)
+    keys = _open(store, table)
+    with _or_one_sentence():
+        rows = [_row(key, _now_s()) for key in keys.all()]
     if output == "json":
         typer.echo(json.dumps({"keys": rows}, indent=2, ensure_ascii=False))
         return
-    columns = ("id", "name", "owner", "scopes", "state", "expires")
-    days = [{**row, "expires": (row["expires"] or "never")[:10]} for row in rows]
+    columns = ("id", "name", "owner", "scopes", "state", "expires", "last used")
+    days = [
+        {**row, "expires": (row["expires"] or "never")[:10], "last used": (row["last_used"] or "never")[:10]}
+        for row in rows
+    ]
     show_table(columns, [[_cell(row[column]) for column in columns] for row in days])
+
+
+@app.command("rotate")
+def rotate(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, as create and list show it.")],
+    *,
+    overlap: Annotated[
+        str, typer.Option(metavar="DURATION", help="How long the old key works on: 12h, 7d, …, or 0 for not at all.")
+    ] = "7d",
+    store: Store = None,
+    table: Table = None,
+) -> None:
+    """Exchange a key: make a new one with its name, owner, scopes and length of life, and let the old one end.
+
+    Until the overlap is over both work; the old one never works longer than it would have. The new key is kept before
+    the old one's end is set, and shown once: alone on standard output, all that explains it on standard error.
+
+    Example:  KEY=$(hms-svc keys rotate key-5f0c9b1d2a37 --overlap 7d)
+    """
+    now_s = _now_s()
+    overlap_s = 0 if overlap == "0" else seconds("--overlap", overlap)
+    keys = _open(store, table)
+    with _or_one_sentence():
+        old = next((key for key in keys.all() if key.id == key_id), None)
+    if old is None:
+        fail(_NO_SUCH_KEY.format(key_id), BAD)
+    if _state(old, now_s) != "active":
+        fail(f"{old.id} is {_state(old, now_s)} and cannot be rotated; make a key with `hms-svc keys create`", BAD)
+    expires_s = None if old.expires_s is None else now_s + old.expires_s - old.created_s
+    key, kept = issue(
+        SystemRandomness(),
+        name=old.name,
+        owner=old.owner,
+        scopes=old.scopes,
+        now_s=now_s,
+        expires_s=expires_s,
+        plan=old.plan,
+    )
+    with _or_one_sentence():
+        keys.add(kept)
+    say(f"{kept.id} is {old.owner}'s {_until(expires_s)}. This is the only time the key is shown:", err=True)
+    typer.echo(key)
+    with _or_one_sentence(f"{old.id} works as before, since its end could not be set: "):
+        ended = keys.expire(old, now_s + overlap_s)
+    if ended is None:
+        fail(f"{old.id} is gone", BAD)
+    end = f"works {_until(ended.expires_s)}" if _state(ended, now_s) == "active" else "is refused from now on"
+    say(f"{ended.id}, which it replaces, {end}", err=True)
 
 
 @app.command("revoke")
@@ -127,13 +188,21 @@ def revoke(
 
     Example:  hms-svc keys revoke key-5f0c9b1d2a37
     """
-    try:
-        key = _open(store, table).revoke(key_id, _now_s())
-    except StoreUnavailable as error:
-        fail(str(error), BAD)
+    keys = _open(store, table)
+    with _or_one_sentence():
+        key = keys.revoke(key_id, _now_s())
     if key is None:
-        fail(f"there is no key with the id {key_id}; `hms-svc keys list` shows them", BAD)
+        fail(_NO_SUCH_KEY.format(key_id), BAD)
     say(f"{key.id} ({key.name}, {key.owner}) is revoked since {_moment(key.revoked_s)}")
+
+
+@contextlib.contextmanager
+def _or_one_sentence(before: str = "") -> Iterator[None]:
+    """Ends the command with what the store says when it cannot be used."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        fail(f"{before}{error}", BAD)
 
 
 def _open(store: str | None, table: str | None) -> KeyFile | DynamoDbKeys:
@@ -152,25 +221,37 @@ def _open(store: str | None, table: str | None) -> KeyFile | DynamoDbKeys:
 
 
 def _open_table(setting: str, name: str) -> DynamoDbKeys:
-    if not _TABLE.fullmatch(name):
-        fail(f"{setting} names a DynamoDB table by its name or ARN, such as hms-svc-keys, not {name}")
     from hms_svc.aws.dynamodb_keys import DynamoDbKeys, operator_client
+    from hms_svc.aws.settings import TABLE
 
+    if not TABLE.fullmatch(name):
+        fail(f"{setting} names a DynamoDB table by its name or ARN, such as hms-svc-keys, not {name}")
     return DynamoDbKeys(name, operator_client)
 
 
 def _row(key: ApiKey, now_s: int) -> dict[str, Any]:
-    is_expired = key.expires_s is not None and now_s >= key.expires_s
     return {
         "id": key.id,
         "name": key.name,
         "owner": key.owner,
         "scopes": sorted(key.scopes),
-        "state": "revoked" if key.revoked_s is not None else "expired" if is_expired else "active",
+        "plan": key.plan or None,
+        "state": _state(key, now_s),
         "created": _moment(key.created_s),
         "expires": _moment(key.expires_s),
         "revoked": _moment(key.revoked_s),
+        "last_used": _moment(key.last_used_s),
     }
+
+
+def _state(key: ApiKey, now_s: int) -> str:
+    if key.revoked_s is not None:
+        return "revoked"
+    return "expired" if key.expires_s is not None and now_s >= key.expires_s else "active"
+
+
+def _until(expires_s: int | None) -> str:
+    return f"until {_moment(expires_s)}" if expires_s is not None else "until it is revoked"
 
 
 def _cell(value: str | list[str]) -> str:

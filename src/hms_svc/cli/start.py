@@ -41,6 +41,12 @@ def start(
     client_ca: Annotated[
         Path | None, typer.Option(metavar="PEM", help="Believe client certificates of this authority (auth: mtls).")
     ] = None,
+    client_crl: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PEM", help="Refuse certificates on these revocation lists of --client-ca.  \\[env: HMS_SVC_CRL]"
+        ),
+    ] = None,
     grace: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="How long calls in flight may finish.")] = 30,
 ) -> None:
     """Run the gateway on this machine.
@@ -58,13 +64,18 @@ def start(
 
     try:
         settings = Settings.from_environment(
-            os.environ, routes=routes, policies=policies_folder(policies), demo=demo or None
+            os.environ,
+            routes=routes,
+            policies=policies_folder(policies),
+            demo=demo or None,
+            crl=client_crl,
+            client_ca=client_ca,
         )
         listen = Listen(
             host=host,
             port=port,
             admin_port=admin_port,
-            tls=_tls(tls_cert, tls_key, client_ca),
+            tls=_tls(tls_cert, tls_key, client_ca, settings.crl),
             resolve=dict(_resolution(text) for text in resolve or ()),
             grace_s=grace,
         )
@@ -81,12 +92,12 @@ def start(
         fail(os_error(error), USAGE)
 
 
-def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> ssl.SSLContext | None:
+def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None, crl: Path | None) -> ssl.SSLContext | None:
     if certificate is None:
         if key is not None or client_ca is not None:
             fail("--tls-key and --client-ca go with --tls-cert")
         return None
-    for path in (certificate, key, client_ca):
+    for path in (certificate, key, client_ca, crl):
         if path is not None and not path.is_file():
             fail(f"cannot read {path}: there is no such file")
     from hms_svc.local.tls import server_context

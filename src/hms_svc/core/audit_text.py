@@ -11,6 +11,8 @@ import re
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING
 
+from hms_svc.core.credentials.api_keys import SHAPE
+
 if TYPE_CHECKING:
     from hms_svc.core.model import Request
 
@@ -30,6 +32,7 @@ _CARRIES_SECRETS = re.compile(
 _WORD = re.compile(rf"""[^\s"'`<>(){{}}\[\],;=]{{{LEAST_SECRET},}}""")
 _PART = re.compile(rf"[A-Za-z0-9_-]{{{LEAST_SECRET},}}")
 _LOOKS_SECRET = (
+    (SHAPE, REDACTED),
     (re.compile(r"(?<=://)[^/\s@]+(?=@)"), REDACTED),
     (re.compile(r"(?<=\?)[^\s\"'>?=]*=[^\s\"'>]*"), REDACTED),
     (re.compile(r"(?<![\w-])eyJ[\w-]{8,}(?:\.[\w-]*){1,4}"), REDACTED),

@@ -18,10 +18,10 @@ from hms_svc.core.model import EMPTY, NOBODY
 from hms_svc.core.ports import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from hms_svc.core.model import Caller, Config, Request, Route
-    from hms_svc.core.ports import Clock, KeySource, KeyStore
+    from hms_svc.core.ports import ApiKey, Clock, Introspection, KeySource, KeyStore, Revocations
 
 _CHALLENGES = {
     "oauth": 'Bearer realm="hms-svc"',
@@ -48,13 +48,25 @@ class Authenticator:
     """Finds out who calls. One object serves all requests."""
 
     def __init__(
-        self, *, clock: Clock, key_source: KeySource, key_store: KeyStore, demo_tokens: Mapping[str, Caller] = EMPTY
+        self,
+        *,
+        clock: Clock,
+        key_source: KeySource,
+        key_store: KeyStore,
+        introspection: Introspection,
+        revocations: Revocations | None = None,
+        key_accepted: Callable[[ApiKey, int], None] = lambda key, now_s: None,  # noqa: ARG005  (nobody is told)
+        demo_tokens: Mapping[str, Caller] = EMPTY,
     ) -> None:
-        """Over its ports. ``demo_tokens`` are believed as they are, so it is empty but for demonstrations."""
+        """Over its ports; without ``revocations`` no list of revoked certificates is configured.
+
+        ``demo_tokens`` are believed as they are, so it is empty but for demonstrations. ``key_accepted`` is told of
+        each good API key and when it came, in seconds since 1970.
+        """
         self._schemes: Mapping[str, _Scheme] = {
-            "oauth": ByToken(clock, key_source, demo_tokens),
-            "api_key": ByApiKey(clock, key_store),
-            "mtls": ByCertificate(),
+            "oauth": ByToken(clock, key_source, introspection, demo_tokens),
+            "api_key": ByApiKey(clock, key_store, key_accepted),
+            "mtls": ByCertificate(clock, revocations),
         }
 
     async def identify(self, request: Request, route: Route, config: Config) -> Caller:

@@ -38,7 +38,7 @@ def changes(old: Config, new: Config) -> tuple[Change, ...]:
             found.append(Change("changed", name, differing))
     shared = [
         Change("changed", setting)
-        for setting in ("issuers", "trusted_proxies")
+        for setting in ("issuers", "api_key_header", "trusted_proxies", "client_certificates")
         if getattr(old, setting) != getattr(new, setting)
     ]
     return (*sorted(found, key=lambda change: change.name), *shared)

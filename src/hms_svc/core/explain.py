@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hms_svc.core.answer import preflight
 from hms_svc.core.arrive import Arrival, arrive
 from hms_svc.core.credentials.bearer import read_authorization
+from hms_svc.core.credentials.key_places import keys_at
 from hms_svc.core.credentials.presented import KEY_DIGITS
 from hms_svc.core.entry import Entry
 from hms_svc.core.errors import Refusal
@@ -20,11 +21,12 @@ from hms_svc.core.what_if import what_if_text
 
 if TYPE_CHECKING:
     from hms_svc.core.match import Match, RouteTable
-    from hms_svc.core.model import Request, Requirements, Route
+    from hms_svc.core.model import Config, Request, Requirements, Route
     from hms_svc.core.ports import Randomness
     from hms_svc.core.what_if import Pace
 
 Finding = tuple[str, str]
+_DOTS_OF_A_JWT = 2
 
 
 def explain(table: RouteTable, request: Request, randomness: Randomness, pace: Pace | None = None) -> list[Finding]:
@@ -42,7 +44,7 @@ def explain(table: RouteTable, request: Request, randomness: Randomness, pace: P
         if preflight(table, arrival) is not None:
             return [*findings, ("answer", "204 by the gateway itself: a CORS preflight")]
         match = table.find(arrival.wanted())
-        return findings + _served(arrival, match, pace)
+        return findings + _served(arrival, match, table.config, pace)
     except Refusal as refusal:
         allow = dict(refusal.headers).get("Allow")
         if allow and request.method == "OPTIONS":
@@ -51,24 +53,27 @@ def explain(table: RouteTable, request: Request, randomness: Randomness, pace: P
         return [*findings, ("answer", detail)]
 
 
-def _served(arrival: Arrival, match: Match, pace: Pace | None) -> list[Finding]:
+def _served(arrival: Arrival, match: Match, config: Config, pace: Pace | None) -> list[Finding]:
     route = match.route
     findings = [("match", f"route {route.name}" + "".join(f", {k} = {v!r}" for k, v in match.params.items()))]
-    presented = [scheme for scheme in route.auth if _is_presented(arrival.request, scheme)]
+    presented = [scheme for scheme in route.auth if _times(scheme, arrival.request, route, config)]
     if not route.auth:
         findings.append(("authenticate", "nobody needs to: the route is open (auth: none)"))
     elif presented:
         findings.append(("authenticate", f"{' and '.join(presented)} presented; verified only when it is sent"))
     else:
-        findings.append(("authenticate", f"needs {' or '.join(route.auth)}, none is presented"))
+        ways = " or ".join(_way(scheme, route, config) for scheme in route.auth)
+        findings.append(("authenticate", f"needs {ways}, none is presented"))
         return [*findings, ("answer", "401 Bad credentials")]
+    if presented[:1] == ["api_key"] and _times("api_key", arrival.request, route, config) > 1:
+        return [*findings, ("answer", "400 There is more than one API key")]
     needs = _names(route.require)
     if route.require.any_of:
         needs.append("one of " + " | ".join(" and ".join(_names(one)) for one in route.require.any_of))
     findings.append(("authorise", f"needs {', '.join(needs)}, else 403" if needs else "nothing more is needed"))
     limits = ", ".join(limit_text(limit) for limit in route.limits)
     findings.append(("limit", f"{limits}, else 429" if limits else "no limit"))
-    findings += [("bucket", whose) for whose in _buckets(arrival, route, presented)]
+    findings += [("bucket", whose) for whose in _buckets(arrival, route, config, presented)]
     if pace is not None:
         findings += [("what if", said) for said in what_if_text(route.limits, pace)]
     policies = ", ".join(use.name for use in route.policies)
@@ -82,22 +87,30 @@ def _names(require: Requirements) -> list[str]:
     return sorted(require.scopes) + sorted(require.claims)
 
 
-def _is_presented(request: Request, scheme: str) -> bool:
-    """Whether a credential of this kind is there, good or not."""
+def _times(scheme: str, request: Request, route: Route, config: Config) -> int:
+    """How many credentials of this kind are there, good or not."""
     word = request.headers.get("authorization", "").partition(" ")[0].lower()
     match scheme:
         case "oauth":
-            return bool(word == "bearer")
+            return int(word == "bearer")
         case "api_key":
-            return "x-api-key" in request.headers or word == "apikey"
+            return len(keys_at(request, route, config)) + int(word == "apikey")
         case _:
-            return request.certificate is not None
+            return int(request.certificate is not None)
 
 
-def _buckets(arrival: Arrival, route: Route, presented: list[str]) -> list[str]:
+def _way(scheme: str, route: Route, config: Config) -> str:
+    """The credential, and of an API key where it is looked for."""
+    if scheme != "api_key":
+        return scheme
+    query = f" or ?{route.api_key_query}=" if route.api_key_query else ""
+    return f"api_key (in {config.api_key_header}{query})"
+
+
+def _buckets(arrival: Arrival, route: Route, config: Config, presented: list[str]) -> list[str]:
     """The key of the bucket that each limit takes from, as far as it is known before the credential is verified."""
     via = presented[0] if presented else "none"
-    caller = Caller(name="", via=via, token_key=_token_key(arrival.request, via))
+    caller = Caller(name="", via=via, token_key=_token_key(arrival.request, route, config, via))
     whose = []
     for index, limit in enumerate(route.limits):
         if limit.per == "caller" and presented:
@@ -107,11 +120,14 @@ def _buckets(arrival: Arrival, route: Route, presented: list[str]) -> list[str]:
     return whose
 
 
-def _token_key(request: Request, via: str) -> str:
+def _token_key(request: Request, route: Route, config: Config, via: str) -> str:
     """The hash by which what is presented is counted; empty for what is none. Raises `Malformed`."""
     authorization = read_authorization(request.headers)
-    key = request.headers.get("x-api-key", "") if via == "api_key" else ""
-    credential = key or (authorization.token if authorization else "")
+    credential = authorization.token if authorization else ""
+    if via == "api_key":
+        credential = next((key for _, key in keys_at(request, route, config)), credential)
+    elif credential.count(".") == _DOTS_OF_A_JWT:  # which is counted by what is signed
+        credential = credential.rpartition(".")[0]
     return sha256(credential.encode("utf-8", "surrogatepass")).hexdigest()[:KEY_DIGITS] if credential else ""
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from hms_svc.core.answer import finish, options, preflight, redirect
 from hms_svc.core.arrive import Arrival, arrive, is_proxy, name
 from hms_svc.core.authorise import authorise
+from hms_svc.core.credentials.key_places import without_query_key
 from hms_svc.core.entry import Entry
 from hms_svc.core.errors import InternalError, MethodNotAllowed, Refusal, Unavailable
 from hms_svc.core.forward import Admitted
@@ -122,6 +123,7 @@ class Gateway:
                 return options(dict(refusal.headers)["Allow"])
             raise
         route = entry.route = match.route
+        arrival = without_query_key(arrival, route)
 
         caller = entry.caller = await steps.authenticator.identify(request, route, config)
         authorise(route, caller)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from hms_svc.core.credentials.api_keys import SHAPE
 from hms_svc.core.errors import Unavailable
 from hms_svc.core.forward import upstream_headers
 from hms_svc.core.model import NOBODY, Headers, Response
@@ -82,7 +83,7 @@ def _headers(admitted: Admitted) -> str:
     lines = [
         (name, value)
         for name, value in upstream_headers(of_nobody)
-        if name.lower() not in _SAID_ELSEWHERE and not _CREDENTIALS.search(name)
+        if name.lower() not in _SAID_ELSEWHERE and not _CREDENTIALS.search(name) and not SHAPE.search(value)
     ]
     return json.dumps(lines, separators=(",", ":"))
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hms_svc.core.policy import Policy
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
+API_KEY_HEADER = "X-API-Key"
 
 
 def _empty() -> Mapping[str, Any]:
@@ -103,17 +104,30 @@ class BodyStream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ClientCertificate:
-    """A client certificate that the door has verified against its authority (RFC 5280)."""
+    """A client certificate whose chain and key the door has verified (RFC 5280).
+
+    What is left out is what fails closed: no time at which it is valid, no use as a client's.
+    """
 
     subject: str
-    """Distinguished name, most significant part first: ``CN=claims-batch,O=Agency``."""
+    """Distinguished name (RFC 4514), most significant part first: ``CN=claims-batch,O=Agency``."""
     serial: str
-    """Serial number, upper-case hexadecimal."""
+    """Serial number, upper-case hexadecimal in whole bytes."""
     issuer: str
+    """Distinguished name of the authority that signed it."""
     sans: tuple[str, ...] = ()
-    """Subject alternative names with their kind: ``DNS:batch.agency.example``."""
+    """Subject alternative names with their kind: ``DNS:``, ``email:``, ``URI:`` or ``IP Address:``."""
     thumbprint: str = ""
-    """SHA-256 of the certificate in DER, base64url without padding: ``x5t#S256`` (RFC 8705, section 3.1)."""
+    """SHA-256 of the certificate's DER, base64url without padding: ``x5t#S256`` (RFC 8705, section 3.1)."""
+    common_names: tuple[str, ...] = ()
+    """Every ``CN`` of the subject, as it is, without the escapes of ``subject``."""
+    not_before_s: int = 0
+    """Seconds since 1970. It is valid at both ends (RFC 5280, section 4.1.2.5)."""
+    not_after_s: int = -1
+    for_clients: bool = False
+    """Whether it may authenticate a client: its key may sign, and its extended key usage, if any, allows it."""
+    fault: str = ""
+    """Why it could not be read, for the record; then nothing else is known of it and it identifies nobody."""
 
 
 class Request(NamedTuple):
@@ -313,7 +327,22 @@ class Route:
     """Bytes."""
     audit: str = "best_effort"
     """``required`` or ``best_effort``."""
+    api_key_query: str | None = None
+    """The query parameter that may carry an API key, decoded; None: a key in the query is never looked at."""
     description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IntrospectionEndpoint:
+    """Where an issuer is asked about its tokens (RFC 7662), and as whom."""
+
+    client_id: str
+    client_secret: str
+    """Where the secret is: ``file:PATH`` or ``ssm:/NAME``. Never the secret itself."""
+    url: str | None = None
+    """None: the ``introspection_endpoint`` of OpenID discovery."""
+    cache_s: float = 60.0
+    """How long an answer is believed, counted from when it was asked for, and never past ``exp``; 0: not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +367,44 @@ class Issuer:
     """From ``iat`` to ``exp`` at most; None: as long as it says."""
     certificate_bound: bool = False
     """Whether its tokens must be bound to the client certificate they come with (RFC 8705, section 3)."""
+    introspection: IntrospectionEndpoint | None = None
+    """Where there is one, the issuer is asked about its tokens, and no signature of them is verified here."""
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRule:
+    """Whose a client certificate is: the one with this name in it (``client_certificates.callers``)."""
+
+    kind: str
+    """Where the name stands: ``subject``, ``cn``, ``dns``, ``email`` or ``uri``."""
+    pattern: str
+    """In the form in which names are compared. A ``*`` is the first label of a dns name, or a uri's last segment."""
+    name: str
+    """The caller's."""
+    scopes: frozenset[str] = frozenset()
+    issuer: str = ""
+    """The authority that must have signed it; empty for any."""
+
+
+@dataclass(frozen=True, slots=True)
+class RevokedCertificate:
+    """A certificate that is not believed any more (``client_certificates.revoked``)."""
+
+    serial: str
+    issuer: str = ""
+    """Empty: whoever signed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCertificates:
+    """Whose client certificates are, and which are not believed (``client_certificates:``)."""
+
+    name: str = ""
+    """What names a caller whom no rule names: ``subject``, ``cn``, ``dns``, ``email`` or ``uri``. Empty: the subject
+    where there are no rules, nothing where there are."""
+    callers: tuple[CertificateRule, ...] = ()
+    """The first that fits counts."""
+    revoked: frozenset[RevokedCertificate] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +415,9 @@ class Config:
     issuers: tuple[Issuer, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     """Networks (CIDR) whose ``X-Forwarded-*`` and ``Forwarded`` are believed."""
+    api_key_header: str = API_KEY_HEADER
+    """The field that carries an API key."""
+    client_certificates: ClientCertificates = ClientCertificates()
     sha256: str = ""
     """Of the file's bytes: which configuration was in force."""
     warnings: tuple[str, ...] = ()

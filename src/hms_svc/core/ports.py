@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from hms_svc.core.model import BodyStream, Headers, Issuer, Limit, Target
+    from hms_svc.core.model import BodyStream, ClientCertificate, Headers, Issuer, Limit, Target
 
 T = TypeVar("T")
 
@@ -146,6 +146,10 @@ class ApiKey:
     expires_s: int | None = None
     """Seconds since 1970; None: does not expire."""
     revoked_s: int | None = None
+    last_used_s: int | None = None
+    """The hour in which it was last accepted, as far as that was noted: `KeyStore.find` may not know; None: never."""
+    plan: str = ""
+    """What its holder has subscribed to; empty for nothing. The caller has it as the claim ``plan``."""
 
 
 class KeyStore(Protocol):
@@ -153,6 +157,17 @@ class KeyStore(Protocol):
 
     async def find(self, sha256: str) -> ApiKey | None:
         """The key with this hash, expired and revoked ones too, or None. Raises `StoreUnavailable`."""
+        ...
+
+
+class KeyUseStore(Protocol):
+    """When the API keys were last used."""
+
+    def note_use(self, key: ApiKey, moment_s: int) -> None:
+        """Keep ``moment_s`` as the last use of ``key``, unless a later one is kept, or the key is gone.
+
+        May take its time: no caller waits for it. Raises `StoreUnavailable`.
+        """
         ...
 
 
@@ -164,6 +179,29 @@ class KeySource(Protocol):
 
         ``unknown_kid`` says that a token names a key which the set returned before did not hold: the source may
         fetch again, at a rate it bounds itself. Raises `StoreUnavailable` when no usable set can be had.
+        """
+        ...
+
+
+class Introspection(Protocol):
+    """The issuers that are asked about their tokens (RFC 7662)."""
+
+    async def introspect(self, issuer: Issuer, token: str) -> bytes:
+        """What the issuer's introspection endpoint answers, a JSON object if all is well; bounded, and not yet read.
+
+        Raises `StoreUnavailable` when there is no answer, or one with another status than 200: also when the issuer
+        does not believe who asks. The message never holds the token.
+        """
+        ...
+
+
+class Revocations(Protocol):
+    """The client certificates that their authorities have revoked: CRLs (RFC 5280, section 5)."""
+
+    async def is_revoked(self, certificate: ClientCertificate) -> bool:
+        """Whether the authority that signed it has revoked it, or an authority above has revoked that one.
+
+        Raises `StoreUnavailable` when there is no list of these authorities that is genuine and current.
         """
         ...
 

@@ -7,8 +7,6 @@ lets nobody in.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
 import re
@@ -18,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from hms_svc.core.credentials.claims import MAX_MOMENT
 from hms_svc.core.credentials.strict_json import parse_object
 from hms_svc.core.ports import ApiKey, StoreUnavailable
-from hms_svc.local.line_file import sync_folder
+from hms_svc.local.key_use_file import KeyUseFile
+from hms_svc.local.whole_file import locked, replace_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from hms_svc.core.ports import Clock
@@ -31,7 +30,7 @@ MAX_BYTES = 4_000_000
 """Of the file; some 10,000 keys."""
 LOOK_EVERY_NS = 1_000_000_000
 """How long a change may go unseen."""
-_PRIVATE_FILE, _PRIVATE_FOLDER = 0o600, 0o700
+_PRIVATE_FOLDER = 0o700
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _Signature = tuple[int, int, int]
 
@@ -42,6 +41,7 @@ class KeyFile:
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
+        self._uses = KeyUseFile(path.with_name(f"{path.name}.used"))
         self._by_sha256: dict[str, ApiKey] = {}
         self._fault = ""
         self._signature: _Signature | None = None
@@ -59,7 +59,12 @@ class KeyFile:
 
     def all(self) -> list[ApiKey]:
         """Every key, in the order they were made. Raises `StoreUnavailable`."""
-        return _read(self._path)
+        uses = self._uses.read()
+        return [replace(key, last_used_s=uses.get(key.id)) for key in _read(self._path)]
+
+    def note_use(self, key: ApiKey, moment_s: int) -> None:
+        """Keep the last use of a key, in a file beside. Raises `StoreUnavailable`."""
+        self._uses.note(key.id, moment_s)
 
     def add(self, key: ApiKey) -> None:
         """Keep one more key. Raises `StoreUnavailable` if it was not kept."""
@@ -70,17 +75,18 @@ class KeyFile:
 
         One that was revoked before stays as it is. Raises `StoreUnavailable`.
         """
-        revoked: list[ApiKey] = []
+        return self._change_one(key_id, lambda key: key if key.revoked_s is not None else replace(key, revoked_s=now_s))
 
-        def without(keys: list[ApiKey]) -> list[ApiKey]:
-            changed = [
-                replace(key, revoked_s=now_s) if key.id == key_id and key.revoked_s is None else key for key in keys
-            ]
-            revoked.extend(key for key in changed if key.id == key_id)
-            return changed
+    def expire(self, key: ApiKey, at_s: int) -> ApiKey | None:
+        """Let ``key`` expire at ``at_s`` at the latest; the key as it is then, None when it is gone.
 
-        self._change(without)
-        return revoked[0] if revoked else None
+        Raises `StoreUnavailable`.
+        """
+
+        def ending(found: ApiKey) -> ApiKey:
+            return replace(found, expires_s=at_s if found.expires_s is None else min(found.expires_s, at_s))
+
+        return self._change_one(key.id, ending)
 
     def _look(self) -> None:
         """Read the file if it is another than before. What is wrong with it is kept, to be said at every call."""
@@ -101,37 +107,29 @@ class KeyFile:
             self._fault = str(error)
         self._signature = signature
 
+    def _change_one(self, key_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey | None:
+        changed: list[ApiKey] = []
+
+        def all_with_one(keys: list[ApiKey]) -> list[ApiKey]:
+            after = [change(key) if key.id == key_id else key for key in keys]
+            changed.extend(key for key in after if key.id == key_id)
+            return after
+
+        self._change(all_with_one)
+        return changed[0] if changed else None
+
     def _change(self, change: Callable[[list[ApiKey]], list[ApiKey]]) -> None:
         try:
             self._path.parent.mkdir(_PRIVATE_FOLDER, parents=True, exist_ok=True)
-            with _locked(self._path.with_name(f"{self._path.name}.lock")):
+            with locked(self._path.with_name(f"{self._path.name}.lock")):
                 _write(self._path, change(_read(self._path)))
         except OSError as error:
             raise StoreUnavailable(f"the key file {self._path} cannot be written: {error.strerror}") from error
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Writers, one after the other."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE_FILE)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
-
-
 def _write(path: Path, keys: list[ApiKey]) -> None:
     text = json.dumps({"version": VERSION, "keys": [_as_json(key) for key in keys]}, indent=1, ensure_ascii=False)
-    beside = path.with_name(f"{path.name}.new")
-    beside.unlink(missing_ok=True)
-    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _PRIVATE_FILE)
-    with open(fd, "wb") as file:  # noqa: PTH123  (a descriptor, no path)
-        file.write(text.encode() + b"\n")
-        file.flush()
-        os.fsync(fd)
-    beside.replace(path)
-    sync_folder(path.parent)
+    replace_whole(path, text.encode() + b"\n")
 
 
 def _read(path: Path) -> list[ApiKey]:
@@ -170,6 +168,7 @@ def _as_json(key: ApiKey) -> dict[str, Any]:
         "owner": key.owner,
         "sha256": key.sha256,
         "scopes": sorted(key.scopes),
+        "plan": key.plan,
         "created_s": key.created_s,
         "expires_s": key.expires_s,
         "revoked_s": key.revoked_s,
@@ -177,9 +176,10 @@ def _as_json(key: ApiKey) -> dict[str, Any]:
 
 
 def _from_json(member: Any, number: int) -> ApiKey:
-    if not isinstance(member, dict) or set(member) != set(_as_json(ApiKey("", "", ""))):
+    if not isinstance(member, dict) or {*member, "plan"} != set(_as_json(ApiKey("", "", ""))):
         raise ValueError(f"entry {number} does not have the members of a key")
-    texts = [member[name] for name in ("id", "name", "owner", "sha256")]
+    member = {"plan": "", **member}  # which a file of before has not
+    texts = [member[name] for name in ("id", "name", "owner", "sha256", "plan")]
     scopes = member["scopes"]
     moments = [member["created_s"], *(member[name] for name in ("expires_s", "revoked_s") if member[name] is not None)]
     if (

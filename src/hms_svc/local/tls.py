@@ -18,6 +18,7 @@ def server_context(certificate: Path, key: Path | None, client_ca: Path | None) 
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # a connection has one certificate from its beginning to its end
     context.set_alpn_protocols(["http/1.1"])
     context.load_cert_chain(certificate, key)
     if client_ca is not None:

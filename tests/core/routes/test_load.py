@@ -9,7 +9,21 @@ from fakes_routes import BROKEN, EXAMPLE, GOOD, AnyRule, config, notes, problems
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hms_svc.core.model import Condition, Cors, Enqueue, Forward, HeaderEdits, Issuer, Limit, Redirect, Route, Target
+from hms_svc.core.model import (
+    CertificateRule,
+    ClientCertificates,
+    Condition,
+    Cors,
+    Enqueue,
+    Forward,
+    HeaderEdits,
+    Issuer,
+    Limit,
+    Redirect,
+    RevokedCertificate,
+    Route,
+    Target,
+)
 from hms_svc.core.routes.problems import MAX_PROBLEMS, Problem
 
 if TYPE_CHECKING:
@@ -381,12 +395,63 @@ def test_requirements_that_no_credential_can_meet_are_warned_of() -> None:
 - {path: /y, auth: api_key, forward_to: http://x, require: {claims: {a: b}}}
 """
     assert warnings(text) == (
-        "routes.yml:1:48 routes[0].require: a client certificate has no scopes, so every call is refused",
-        "routes.yml:2:51 routes[1].require: only tokens have claims, so every call is refused",
+        "routes.yml:1:48 routes[0].require: no rule gives a client certificate scopes, so every call is refused",
+        "routes.yml:2:51 routes[1].require: only tokens have claims (API keys: plan), so every call is refused",
+    )
+
+
+def test_a_certificate_can_have_the_scopes_of_a_rule() -> None:
+    text = """\
+client_certificates: {callers: [{cn: a, name: b, scopes: [c]}]}
+routes:
+- {path: /x, auth: mtls, forward_to: http://x, require: {scopes: [c]}}
+"""
+    assert warnings(text) == ()
+
+
+def test_rules_for_certificates_that_no_route_takes_are_warned_of() -> None:
+    assert warnings(f"client_certificates: {{name: cn}}\nroutes:\n{ROUTE}}}") == (
+        "routes.yml:1:1 client_certificates: no route takes client certificates (auth: mtls), so this is not used",
+    )
+
+
+def test_names_and_serials_of_certificates_are_read_in_one_spelling() -> None:
+    text = """\
+client_certificates:
+  callers:
+  - {subject: 'cn = Smith\\2C John + UID=7 , O=A', issuer: "O=B", name: smith}
+  - {dns: "*.Batch.example", name: batch, scopes: [a, b]}
+  - {email: "Batch@Agency.EXAMPLE", name: mail}
+  revoked: ["af3", "0:0a:f4", {issuer: "cn=A", serial: "00"}]
+routes:
+- {path: /x, auth: mtls, forward_to: http://x}
+"""
+    assert config(text).client_certificates == ClientCertificates(
+        callers=(
+            CertificateRule("subject", "CN=Smith\\, John+UID=7,O=A", "smith", issuer="O=B"),
+            CertificateRule("dns", "*.batch.example", "batch", frozenset({"a", "b"})),
+            CertificateRule("email", "Batch@agency.example", "mail"),
+        ),
+        revoked=frozenset({RevokedCertificate("0AF3"), RevokedCertificate("0AF4"), RevokedCertificate("00", "CN=A")}),
     )
 
 
 def test_counting_tokens_where_nobody_has_one_is_warned_of() -> None:
     assert warnings(f"{ROUTE}, rate_limit: 30/m per_token}}") == (
         "routes.yml:1:48 routes[0].rate_limit: nobody has a token where auth is none, so calls are counted per ip",
+    )
+
+
+IN_URLS = (
+    "keys in URLs stay in browser histories and in the logs of every proxy on the way; callers who can send a header "
+    "should"
+)
+
+
+def test_keys_in_urls_and_a_header_that_no_route_uses_are_warned_of() -> None:
+    assert warnings("- {path: /x, auth: api_key, api_key: {query: key}, forward_to: http://x}") == (
+        "routes.yml:1:29 routes[0].api_key: " + IN_URLS,
+    )
+    assert warnings(f"api_keys: {{header: X-Key}}\nroutes:\n{ROUTE}}}") == (
+        "routes.yml:1:1 api_keys: no route takes API keys (auth: api_key), so the header is not used",
     )

@@ -23,13 +23,15 @@ CANNOT_SEE = "# schema: cannot see this"
 ONLY_A_PROGRAM_SEES = {
     "how YAML is read": r"readers of YAML|a key must be text|is there twice; the first|cannot stand in YAML|"
     r"not YAML|<<|the number is too large|a number has at most",
-    "what other routes and issuers say": r"matches the same requests as|is the name of|has the same issuer as",
+    "what other routes, issuers and callers say": r"matches the same requests as|is the name of|"
+    r"has the same issuer as|is for the same certificates as|has introspection too, and only one issuer can",
     "policies": r"there is no module nowhere",
-    "header names, which have no case": r"set by the gateway alone|header names have no case",
+    "header names, which have no case": r"set by the gateway alone|has a meaning of its own|header names have no case",
     "numbers inside a text": r"expected a (?:duration|size|whole number of seconds)|has the port|"
     r"is over \d+ characters|which no host name is|expected true \(the target's host\)",
     "addresses": r"expected a network|the network itself|is no IPv6 address|^trusted_proxies.* is there twice",
-    "two keys that do not fit together": r"more than the bucket of",
+    "distinguished names": r"expected a distinguished name",
+    "two keys that do not fit together": r"more than the bucket of|carries API keys, so",
 }
 
 
@@ -91,7 +93,9 @@ WORDS = st.sampled_from(
      "*.a.example", "A.example", "a:80", "https://*.a.example", "a.B",
      "a:B", "nowhere.X", "sqs:x", "/jobs/{id}", "true", "é", "a b", "a\nb", "\u0000", "x" * 1_100, "10.0.0.1/8", "::/0",
      "10.0.0.0/33", "RS256", "HS256", "required", "Host", "host", "X-A", "x-a", "\x7f", "\u2028", "~",
-     "http://127.0.0.1/"]
+     "http://127.0.0.1/", "file:/run/secrets/a", "ssm:/a", "ssm:a", "0s",
+     "CN=a,O=b", "CN=a,,", "0AF3", "0a:f3", "0a:f", "*.a", "a@b", "A@*", "spiffe://a/*",
+     "spiffe://*", "urn:*"]
 )  # fmt: skip
 SCALARS = WORDS | st.integers(-2, 1_000_000_001) | st.sampled_from([0.5, 1.0, 2.5, 1e16, 901.0, True, False, None])
 VALUES = st.recursive(

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 PREFIX = "hms_"
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _BODY, _CHECK = 43, 6
-_SHAPE = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{_BODY + _CHECK}}}")
+SHAPE = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{_BODY + _CHECK}}}")
+"""Finds keys in a text, mistyped ones too."""
 
 
 class ApiKeyInvalid(CredentialInvalid):
@@ -36,7 +37,7 @@ def make(randomness: Randomness) -> str:
 
 def sha256_of(key: str) -> str:
     """What is stored of a key, and looked up. Raises `ApiKeyInvalid` for what is no key, mistyped or cut off."""
-    if not _SHAPE.fullmatch(key):
+    if not SHAPE.fullmatch(key):
         raise ApiKeyInvalid("what was presented does not have the form of an API key")
     if _checksum(key[:-_CHECK]) != key[-_CHECK:]:
         raise ApiKeyInvalid("the checksum of the API key is wrong: it is mistyped or made up")
@@ -44,7 +45,14 @@ def sha256_of(key: str) -> str:
 
 
 def issue(
-    randomness: Randomness, *, name: str, owner: str, scopes: frozenset[str], now_s: int, expires_s: int | None
+    randomness: Randomness,
+    *,
+    name: str,
+    owner: str,
+    scopes: frozenset[str],
+    now_s: int,
+    expires_s: int | None,
+    plan: str = "",
 ) -> tuple[str, ApiKey]:
     """A new key, and what a store keeps of it. Times are seconds since 1970."""
     key = make(randomness)
@@ -54,6 +62,7 @@ def issue(
         sha256=sha256_of(key),
         name=name,
         scopes=scopes,
+        plan=plan,
         created_s=now_s,
         expires_s=expires_s,
     )

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import hmac
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from hms_svc.core.credentials.api_keys import sha256_of
+from hms_svc.core.credentials.key_places import keys_at
 from hms_svc.core.credentials.presented import KEY_DIGITS, CredentialInvalid, Presented
 from hms_svc.core.errors import Malformed
-from hms_svc.core.model import Caller
+from hms_svc.core.model import EMPTY, Caller
 
 if TYPE_CHECKING:
-    from hms_svc.core.ports import Clock, KeyStore
+    from collections.abc import Callable
 
-API_KEY_HEADER = "x-api-key"
+    from hms_svc.core.ports import ApiKey, Clock, KeyStore
 
 
 class ByApiKey:
     """Looks keys up by their hash."""
 
-    def __init__(self, clock: Clock, store: KeyStore) -> None:
+    def __init__(self, clock: Clock, store: KeyStore, accepted: Callable[[ApiKey, int], None]) -> None:
+        """``accepted`` is told of each good key and when it came, in seconds since 1970."""
         self._clock = clock
         self._store = store
+        self._accepted = accepted
 
     async def identify(self, presented: Presented) -> Caller | None:
         """The caller; None when there is no key. Raises `CredentialInvalid`, `StoreUnavailable` and `Malformed`."""
@@ -37,23 +41,28 @@ class ByApiKey:
         now_s = self._clock.wall_ns() // 1_000_000_000
         if found.expires_s is not None and now_s >= found.expires_s:
             raise CredentialInvalid(f"API key {found.id} expired {now_s - found.expires_s} s ago")
+        self._accepted(found, now_s)
         return Caller(
             name=found.owner,
             via="api_key",
             credential_id=found.id,
             scopes=found.scopes,
+            claims=MappingProxyType({"plan": found.plan}) if found.plan else EMPTY,
             token_key=sha256[:KEY_DIGITS],
         )
 
 
 def _presented_key(presented: Presented) -> str | None:
-    """The key in ``X-API-Key`` or in ``Authorization: ApiKey …``; in both, it is not clear which one counts."""
-    key: str | None = presented.request.headers.get(API_KEY_HEADER)
+    """The one key that was presented; of several, it is not clear which one counts."""
+    keys = keys_at(presented.request, presented.route, presented.config)
     authorization = presented.authorization
-    if authorization is None or authorization.scheme != "apikey":
-        return key
-    if key is not None:
-        raise Malformed("There is an API key both in X-API-Key and in Authorization")
-    if authorization.fault:
+    if authorization is not None and authorization.scheme == "apikey":
+        keys.append(("Authorization", authorization.token))
+    if len(keys) > 1:
+        raise Malformed(f"There is more than one API key: in {' and in '.join(place for place, _ in keys)}")
+    if not keys:
+        return None
+    ((place, key),) = keys
+    if place == "Authorization" and authorization is not None and authorization.fault:
         raise CredentialInvalid(f"the API key cannot be read: {authorization.fault}")
-    return authorization.token
+    return key

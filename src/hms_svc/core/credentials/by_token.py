@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hms_svc.core.credentials.bound import check_binding
 from hms_svc.core.credentials.claims import caller_of, check, check_type, issuer_named_by
 from hms_svc.core.credentials.jws import parse
+from hms_svc.core.credentials.opaque_tokens import OpaqueTokens, issuer_to_ask
 from hms_svc.core.credentials.presented import KEY_DIGITS, CredentialInvalid, Presented
 from hms_svc.core.credentials.token_cache import TokenCache, Verified
 from hms_svc.core.credentials.tokens import SignatureVerifier
@@ -16,18 +17,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hms_svc.core.model import Caller, Issuer
-    from hms_svc.core.ports import Clock, KeySource
+    from hms_svc.core.ports import Clock, Introspection, KeySource
 
 
 class ByToken:
     """Verifies tokens; one that was verified a moment ago is known again without a signature check."""
 
-    def __init__(self, clock: Clock, key_source: KeySource, demo_tokens: Mapping[str, Caller]) -> None:
+    def __init__(
+        self, clock: Clock, key_source: KeySource, introspection: Introspection, demo_tokens: Mapping[str, Caller]
+    ) -> None:
         self._clock = clock
         self._source = key_source
         self._demo_tokens = demo_tokens
         self._signatures = SignatureVerifier(key_source)
         self._verified = TokenCache()
+        self._opaque = OpaqueTokens(clock, introspection)
 
     async def identify(self, presented: Presented) -> Caller | None:
         """The caller; None when there is no bearer token. Raises `CredentialInvalid` and `StoreUnavailable`."""
@@ -40,9 +44,14 @@ class ByToken:
         demo = self._demo_tokens.get(token)
         if demo is not None:
             return demo
-        verified = await self._by_jwt(token, presented.config.issuers)
-        check_binding(verified.caller.claims, verified.issuer, presented.request.certificate)
-        return verified.caller
+        asked = issuer_to_ask(token, presented.config.issuers)
+        if asked is not None:
+            caller, issuer = await self._opaque.identify(token, asked), asked
+        else:
+            verified = await self._by_jwt(token, presented.config.issuers)
+            caller, issuer = verified.caller, verified.issuer
+        check_binding(caller.claims, issuer, presented.request.certificate)
+        return caller
 
     async def _by_jwt(self, token: str, issuers: tuple[Issuer, ...]) -> Verified:
         sha256 = hashlib.sha256(token.encode("ascii")).hexdigest()
@@ -59,7 +68,8 @@ class ByToken:
         check_type(jws.typ, issuer)
         signing_keys = await self._signatures.verify(jws, issuer)
         expires_s = check(claims, issuer, now_s)
-        caller = caller_of(claims, issuer, sha256[:KEY_DIGITS])
+        signed = hashlib.sha256(jws.signing_input).hexdigest()  # not the signature: an elliptic one has a twin
+        caller = caller_of(claims, issuer, signed[:KEY_DIGITS])
         verified = Verified(caller, issuer, signing_keys, expires_s, len(token))
         self._verified.put(sha256, verified)
         return verified

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from hms_svc.core.credentials.jws import TokenInvalid, shown
@@ -31,14 +32,19 @@ def check_type(typ: str | None, issuer: Issuer) -> None:
         raise TokenInvalid("the typ is not that of a token for access")
 
 
-def check(claims: Mapping[str, Any], issuer: Issuer, now_s: float) -> float:
-    """Until when the token may be believed without leeway, in seconds since 1970. Raises `TokenInvalid`."""
+def check(claims: Mapping[str, Any], issuer: Issuer, now_s: float, *, needs_exp: bool = True) -> float:
+    """Until when the token may be believed without leeway, in seconds since 1970. Raises `TokenInvalid`.
+
+    Infinite for one without ``exp``, where that may be.
+    """
     if claims.get("iss") != issuer.issuer:
         raise TokenInvalid("the iss is another issuer's")
     _check_audience(claims, issuer)
     expires = _moment(claims, "exp")
     if expires is None:
-        raise TokenInvalid("the token has no exp")
+        if needs_exp:
+            raise TokenInvalid("the token has no exp")
+        expires = math.inf
     if now_s >= expires + issuer.leeway_s:
         raise TokenInvalid(f"token expired {int(now_s - expires)} s ago")
     not_before, issued = _moment(claims, "nbf"), _moment(claims, "iat")
@@ -50,11 +56,16 @@ def check(claims: Mapping[str, Any], issuer: Issuer, now_s: float) -> float:
     return expires
 
 
-def caller_of(claims: Mapping[str, Any], issuer: Issuer, token_key: str) -> Caller:
-    """Who the token speaks of. Raises `TokenInvalid` when it names nobody, or in a form that cannot be passed on."""
-    name = _text(claims, "sub" if "sub" in claims else "client_id")
+def caller_of(
+    claims: Mapping[str, Any], issuer: Issuer, token_key: str, *, names: tuple[str, ...] = ("sub", "client_id")
+) -> Caller:
+    """Who the token speaks of: the first of the claims ``names`` that is there.
+
+    Raises `TokenInvalid` when it names nobody, or in a form that cannot be passed on.
+    """
+    name = next((_text(claims, claim) for claim in names if claim in claims), "")
     if not name:
-        raise TokenInvalid("the token has neither sub nor client_id")
+        raise TokenInvalid(f"the token has neither {' nor '.join(names)}")
     return Caller(
         name=name,
         via="oauth",

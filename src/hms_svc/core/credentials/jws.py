@@ -61,6 +61,18 @@ def parse(token: str) -> Jws:
     return Jws(algorithm, kid, _typ(header), payload, f"{parts[0]}.{parts[1]}".encode("ascii"), signature)
 
 
+def issuer_claimed(token: str) -> str | None:
+    """The ``iss`` of a token that is a JWT in form, whatever its header and signature are; None for any other token."""
+    parts = token.split(".")
+    if len(parts) != 3:  # noqa: PLR2004  (header, payload, signature)
+        return None
+    try:
+        named = parse_object(_decode(parts[1])).get("iss")
+    except (TokenInvalid, ValueError):
+        return None
+    return named if isinstance(named, str) else None
+
+
 def shown(text: str) -> str:
     """A ``kid`` or ``iss`` as the record shows it: quoted, at most 80 characters."""
     return repr(text[:80])

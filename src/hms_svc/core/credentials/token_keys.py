@@ -12,6 +12,8 @@ import binascii
 import math
 from typing import TYPE_CHECKING, Any
 
+from hms_svc.core.credentials.small_order import has_small_order
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -72,6 +74,8 @@ def _point(key: Mapping[str, Any], kty: str, curves: Mapping[str, int]) -> dict[
     if not isinstance(curve, str) or curve not in curves:
         return None
     if any(len(_octets(key.get(name))) != curves[curve] for name in names):
+        return None
+    if kty == "OKP" and has_small_order(curve, _octets(key["x"])):
         return None
     return {"kty": kty, "crv": curve, **{name: key[name] for name in names}}
 

@@ -77,14 +77,15 @@ class _ReadyKeys:
 
     def __init__(self, keys: Jwks) -> None:
         self.keys = keys
+        self._count = signing(keys)
         self._fitting: dict[str, list[tuple[str | None, Any]]] = {}
 
     def named(self, jws: Jws) -> list[Any]:
         """The keys that may have signed the token. One without ``kid`` must leave no doubt: the set has one key."""
         fitting = self._for(jws.algorithm)
         if jws.kid is None:
-            if fitting and (count := signing(self.keys)) > 1:
-                raise TokenInvalid(f"the token names no kid and the issuer has {count} keys")
+            if fitting and self._count > 1:
+                raise TokenInvalid(f"the token names no kid and the issuer has {self._count} keys")
             return [key for _, key in fitting]
         named = [key for known, key in fitting if known == jws.kid]
         return named or [key for known, key in fitting if known is None and len(fitting) == 1]

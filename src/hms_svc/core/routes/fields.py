@@ -38,7 +38,7 @@ PolicyBuilder = Callable[[str, Mapping[str, Any]], Policy]
 MATCHING = ("path", "host", "methods", "headers", "query")
 """The keys that decide which requests a route serves."""
 ROUTE_KEYS = (
-    *("name", "description", *MATCHING, *ACTIONS, "auth", "require", "rate_limit", "policies"),
+    *("name", "description", *MATCHING, *ACTIONS, "auth", "api_key", "require", "rate_limit", "policies"),
     *(*ONLY_WITH_FORWARD, "request_headers", "response_headers", "cors", "max_body", "audit"),
 )
 SCHEMES = ("oauth", "api_key", "mtls")
@@ -47,6 +47,7 @@ MAX_COUNT = 999_999_999
 _PER = ("ip", "token", "caller", "route")
 _RATE = re.compile(r"([1-9][0-9]{0,8})/([smhd])(?: per_(ip|token|caller|route))?")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,256}")
+_PARAMETER = re.compile(r"[A-Za-z0-9_.~-]{1,64}")
 _USE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*[.:][A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -76,10 +77,17 @@ def read_route(place: Place, build_policy: PolicyBuilder) -> RouteRead:
     auth = fields.need("auth", _auth, (), why)
     if "require" in fields and "auth" in fields and fields.at("auth").holds("none"):
         fields.at("require").report("needs a caller who is known, but auth is none")
+    key_query = fields.get("api_key", _api_key, None)
+    is_auth_read = bool(auth) or ("auth" in fields and fields.at("auth").holds("none"))
+    if "api_key" in fields and is_auth_read and "api_key" not in auth:
+        fields.at("api_key").report("needs auth: api_key, alone or in a list")
+    if any(condition.name == key_query for condition in matching.get("query", ())):
+        fields.at("query").report(f"{key_query} carries API keys, so it cannot decide which requests the route serves")
     route = Route(
         path=path,
         action=action(fields),
         auth=auth,
+        api_key_query=key_query,
         policies=fields.get("policies", lambda at: _policies(at, build_policy), ()),
         limits=fields.get("rate_limit", _limits, ()),
         **{"name": "", **matching, **fields.given(_READERS)},
@@ -95,6 +103,14 @@ def _auth(place: Place) -> tuple[str, ...]:
     if any(item.holds("none") for item in place.each()):
         raise Wrong("none cannot stand in a list: it would open the path to everybody; write auth: none to mean that")
     return place.items(lambda item: item.one_of(SCHEMES))
+
+
+def _api_key(place: Place) -> str | None:
+    """The query parameter that may carry a key."""
+    fields = place.fields(("query",), "api_key")
+    what = "the name of a query parameter such as api_key: letters, digits, _, ., ~ and -, at most 64"
+    why = "write the name of the query parameter that may carry a key; the header does without this setting"
+    return fields.need("query", lambda at: at.matching(_PARAMETER, what).group(), None, why)
 
 
 def _methods(place: Place) -> frozenset[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from hms_svc.core.model import Config, Issuer
+from hms_svc.core.model import API_KEY_HEADER, ClientCertificates, Config, Issuer
+from hms_svc.core.routes.client_certificates import client_certificates
 from hms_svc.core.routes.fields import PolicyBuilder, RouteRead, read_route
 from hms_svc.core.routes.names import named
 from hms_svc.core.routes.overlaps import overlaps
 from hms_svc.core.routes.places import Place, Wrong
 from hms_svc.core.routes.problems import Findings, Problem, RoutesInvalid
-from hms_svc.core.routes.shared import issuers, trusted_proxies
+from hms_svc.core.routes.shared import api_key_header, issuers, trusted_proxies
 from hms_svc.core.routes.warnings import warnings
 from hms_svc.core.routes.yaml_tree import YamlInvalid, parse
 
@@ -33,6 +34,8 @@ def load(data: bytes, *, source: str = "routes.yml", build_policy: PolicyBuilder
     root = _parsed(data, found)
     proxies: tuple[str, ...] = ()
     signers: tuple[Issuer, ...] = ()
+    key_header: str | None = None
+    certificates = ClientCertificates()
     reads: tuple[RouteRead, ...] = ()
 
     def read_routes(place: Place) -> tuple[RouteRead, ...]:
@@ -46,9 +49,12 @@ def load(data: bytes, *, source: str = "routes.yml", build_policy: PolicyBuilder
     elif place.has("path") and not place.has("routes"):
         place.report("one route stands where the list of routes belongs; begin its first line with '- '")
     elif place.is_mapping():
-        fields = place.fields(("routes", "issuers", "trusted_proxies"), "the file")
+        keys = ("routes", "issuers", "api_keys", "trusted_proxies", "client_certificates")
+        fields = place.fields(keys, "the file")
         signers = fields.get("issuers", issuers, ())
+        key_header = fields.get("api_keys", api_key_header, None)
         proxies = fields.get("trusted_proxies", trusted_proxies, ())
+        certificates = fields.get("client_certificates", client_certificates, certificates)
         reads = fields.need("routes", read_routes, (), f"write a first route: {FIRST_ROUTE}")
     else:
         place.report(str(place.expected("a list of routes, or a mapping with routes:")))
@@ -60,8 +66,10 @@ def load(data: bytes, *, source: str = "routes.yml", build_policy: PolicyBuilder
         routes=routes,
         issuers=signers,
         trusted_proxies=proxies,
+        api_key_header=key_header or API_KEY_HEADER,
+        client_certificates=certificates,
         sha256=hashlib.sha256(data).hexdigest(),
-        warnings=warnings(place, reads, signers, proxies),
+        warnings=warnings(place, reads, signers, proxies, certificates),
     )
 
 

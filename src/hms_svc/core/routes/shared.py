@@ -1,4 +1,4 @@
-"""Settings of a routes file that all routes share: ``issuers`` and ``trusted_proxies``."""
+"""Settings of a routes file that all routes share: ``issuers``, ``api_keys`` and ``trusted_proxies``."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from hms_svc.core.forward import HOP_BY_HOP, SET_BY_THE_GATEWAY
 from hms_svc.core.model import Issuer
+from hms_svc.core.routes.introspection import introspection
 from hms_svc.core.routes.places import Wrong
 from hms_svc.core.routes.problems import shown
-from hms_svc.core.routes.texts import HOST, duration, line, network, refuse_password
+from hms_svc.core.routes.texts import HOST, duration, line, network, refuse_password, token
 
 if TYPE_CHECKING:
     from hms_svc.core.routes.places import Place, Readers
@@ -28,11 +30,33 @@ _ISSUER = re.compile(rf"(?:https://{HOST}|http://{_LOOPBACK}){_PORT}{_PATH}")
 _JWKS_URI = re.compile(rf"{_ISSUER.pattern}(?:\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?")
 _MAX_URL = 1_000
 _TYP = re.compile(r"(?i:application/)?[A-Za-z0-9!#$&^_.+-]{1,127}")
+_WITH_A_MEANING = re.compile(
+    r"accept.*|access-control-.*|authorization|baggage|cache-control|content-.*|cookie|date|dnt|dpop|from|if-.*|"
+    r"last-event-id|link|max-forwards|origin|pragma|prefer|priority|proxy-.*|range|referer|sec-.*|server|set-cookie|"
+    r"signature.*|upgrade-.*|user-agent|via|warning|www-authenticate|x-amz.*|x-b3-.*|x-client-cert.*|x-correlation-id|"
+    r"x-forwarded.*|x-hms-.*|x-http-method.*|x-requested-with"
+)
+"""Fields, beside those of one connection, that clients, proxies and this gateway use for something else."""
 
 
 def trusted_proxies(place: Place) -> tuple[str, ...]:
     """The networks whose word on a caller's address is believed."""
     return place.items(network)
+
+
+def api_key_header(place: Place) -> str | None:
+    """The field that carries API keys; None when nothing is said of it."""
+    fields = place.fields(("header",), "api_keys")
+    why = "write the header that carries API keys, such as X-Agency-Key"
+    return fields.need("header", _header_for_keys, None, why)
+
+
+def _header_for_keys(place: Place) -> str:
+    name = token(place)
+    plain = name.lower().replace("_", "-")
+    if plain in HOP_BY_HOP | SET_BY_THE_GATEWAY or _WITH_A_MEANING.fullmatch(plain):
+        raise Wrong(f"{shown(name)} has a meaning of its own; name a header for keys alone, such as X-Agency-Key")
+    return name
 
 
 def issuers(place: Place) -> tuple[Issuer, ...]:
@@ -43,7 +67,17 @@ def issuers(place: Place) -> tuple[Issuer, ...]:
         if issuer.issuer and issuer.issuer in seen:
             at.report(f"has the same issuer as issuers.{seen[issuer.issuer]}; give that one a list of audiences")
         seen.setdefault(issuer.issuer, name)
+    _one_introspection(named)
     return tuple(replace(issuer, name=name) for name, (_, issuer) in named)
+
+
+def _one_introspection(named: tuple[tuple[str, tuple[Place, Issuer]], ...]) -> None:
+    asked = [(name, at.below("introspection")) for name, (at, _) in named if at.has("introspection")]
+    for _, at in asked[1:]:
+        at.report(
+            f"issuers.{asked[0][0]} has introspection too, and only one issuer can: an opaque token does not say whose "
+            "it is, and showing it to another issuer would give it away"
+        )
 
 
 def _name(text: str) -> str:
@@ -58,6 +92,9 @@ def _issuer(place: Place) -> Issuer:
     why = "write the aud that tokens for this gateway carry; without one, tokens for others would be good here"
     audience = fields.need("audience", lambda at: at.one_or_more(line(500)), (), why)
     given = fields.given(_ISSUER_READERS)
+    for key in ("algorithms", "jwks_uri", "typ"):
+        if "introspection" in fields and key in fields:
+            fields.at(key).report("has no effect beside introspection, which reads no token; leave one out")
     return Issuer("", url, audience, **{_FIELD_OF.get(key, key): value for key, value in given.items()})
 
 
@@ -67,6 +104,10 @@ def _issuer_url(place: Place) -> str:
 
 def _jwks_uri(place: Place) -> str:
     return _url(place, _JWKS_URI, "an https URL such as https://login.agency.example/keys, without fragment")
+
+
+def _introspection_url(place: Place) -> str:
+    return _url(place, _JWKS_URI, "an https URL such as https://login.agency.example/introspect, without fragment")
 
 
 def _url(place: Place, pattern: re.Pattern[str], what: str) -> str:
@@ -100,5 +141,6 @@ _ISSUER_READERS: Readers = {
     "leeway": duration(0, MAX_LEEWAY_S, ("s", "m"), "a duration such as 10s or 1m, up to 5m"),
     "max_lifetime": duration(1, MAX_LIFETIME_S, ("s", "m", "h"), "a duration such as 15m or 12h, up to 8760h"),
     "certificate_bound": lambda place: place.boolean(),
+    "introspection": lambda place: introspection(place, _introspection_url),
 }
 _FIELD_OF = {"leeway": "leeway_s", "max_lifetime": "max_lifetime_s"}

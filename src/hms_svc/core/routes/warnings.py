@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hms_svc.core.model import Issuer
+    from hms_svc.core.model import ClientCertificates, Issuer
     from hms_svc.core.routes.fields import RouteRead
     from hms_svc.core.routes.places import Place
     from hms_svc.core.routes.problems import Problem
@@ -17,10 +17,20 @@ _WITH_SCOPES = frozenset({"oauth", "api_key"})
 
 
 def warnings(
-    root: Place, reads: Sequence[RouteRead], issuers: Sequence[Issuer], proxies: Sequence[str]
+    root: Place,
+    reads: Sequence[RouteRead],
+    issuers: Sequence[Issuer],
+    proxies: Sequence[str],
+    certificates: ClientCertificates,
 ) -> tuple[str, ...]:
     """One sentence each, with its place, as a problem has it."""
-    found = [*_of_issuers(root, reads, issuers), *_of_proxies(root, proxies), *_of_routes(reads)]
+    found = [
+        *_of_issuers(root, reads, issuers),
+        *_of_proxies(root, proxies),
+        *_of_keys(root, reads),
+        *_of_certificates(root, reads),
+        *_of_routes(reads, certificates),
+    ]
     return tuple(str(problem) for problem in sorted(found))
 
 
@@ -36,6 +46,18 @@ def _of_issuers(root: Place, reads: Sequence[RouteRead], issuers: Sequence[Issue
         yield place.problem("no route takes tokens (auth: oauth), so the issuers are not used")
 
 
+def _of_keys(root: Place, reads: Sequence[RouteRead]) -> Iterator[Problem]:
+    if root.has("api_keys") and not any("api_key" in read.route.auth for read in reads):
+        yield root.below("api_keys").problem("no route takes API keys (auth: api_key), so the header is not used")
+    for read in reads:
+        if read.route.api_key_query is not None:
+            place = read.fields.at("api_key")
+            yield place.problem(
+                "keys in URLs stay in browser histories and in the logs of every proxy on the way; callers who can send"
+                " a header should"
+            )
+
+
 def _of_proxies(root: Place, proxies: Sequence[str]) -> Iterator[Problem]:
     for network in EVERYBODY:
         if network in proxies:
@@ -43,13 +65,27 @@ def _of_proxies(root: Place, proxies: Sequence[str]) -> Iterator[Problem]:
             yield place.problem(f"{network} is everybody: each caller can claim any address and any host")
 
 
-def _of_routes(reads: Sequence[RouteRead]) -> Iterator[Problem]:
+def _of_certificates(root: Place, reads: Sequence[RouteRead]) -> Iterator[Problem]:
+    if root.has("client_certificates") and not any("mtls" in read.route.auth for read in reads):
+        place = root.below("client_certificates")
+        yield place.problem("no route takes client certificates (auth: mtls), so this is not used")
+
+
+def _claims_of(auth: tuple[str, ...]) -> set[str]:
+    """The claims that callers can have who come without a token."""
+    return {"plan"} if "api_key" in auth else set()
+
+
+def _of_routes(reads: Sequence[RouteRead], certificates: ClientCertificates) -> Iterator[Problem]:
+    with_scopes = _WITH_SCOPES | ({"mtls"} if any(rule.scopes for rule in certificates.callers) else set())
     for read in reads:
         route = read.route
-        if route.require.scopes and _WITH_SCOPES.isdisjoint(route.auth):
-            yield read.fields.at("require").problem("a client certificate has no scopes, so every call is refused")
-        elif route.require.claims and "oauth" not in route.auth:
-            yield read.fields.at("require").problem("only tokens have claims, so every call is refused")
+        if route.require.scopes and with_scopes.isdisjoint(route.auth):
+            place = read.fields.at("require")
+            yield place.problem("no rule gives a client certificate scopes, so every call is refused")
+        elif set(route.require.claims) - _claims_of(route.auth) and "oauth" not in route.auth:
+            place = read.fields.at("require")
+            yield place.problem("only tokens have claims (API keys: plan), so every call is refused")
         for limit in route.limits:
             if limit.per in {"token", "caller"} and not route.auth:
                 place = read.fields.at("rate_limit")

@@ -2,45 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any
-
-from hms_svc.core.model import ClientCertificate
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import ssl
 
-_SHORT = {
-    "commonName": "CN", "countryName": "C", "domainComponent": "DC", "localityName": "L", "organizationName": "O",
-    "organizationalUnitName": "OU", "stateOrProvinceName": "ST", "streetAddress": "STREET", "userId": "UID",
-}  # fmt: skip
-"""RFC 4514, section 3; other attributes keep the name OpenSSL gives them."""
-_SPECIAL = re.compile(r'[,+"\\<>;=]|^[ #]| $')
+    from hms_svc.core.model import ClientCertificate
 
 
 def client_certificate(connection: ssl.SSLObject) -> ClientCertificate | None:
     """The certificate the client has proved to hold, or None if it presented none.
 
-    The handshake has verified it: one that does not verify never gets this far.
+    The handshake has verified it: one that does not verify never gets this far. A resumed session keeps the
+    certificate of the handshake that began it.
     """
-    certificate: Any = connection.getpeercert()
-    if not certificate:
+    der = connection.getpeercert(binary_form=True)
+    if not der:
         return None
-    return ClientCertificate(
-        subject=distinguished_name(certificate.get("subject", ())),
-        serial=str(certificate.get("serialNumber", "")).upper(),
-        issuer=distinguished_name(certificate.get("issuer", ())),
-        sans=tuple(f"{kind}:{value}" for kind, value, *_ in certificate.get("subjectAltName", ())),
-    )
+    from hms_svc.core.credentials.x509 import from_der
 
-
-def distinguished_name(rdns: tuple[tuple[tuple[str, str], ...], ...]) -> str:
-    """The string form of a name (RFC 4514): most significant part first, special characters escaped."""
-    return ",".join(
-        "+".join(f"{_SHORT.get(kind, kind)}={_SPECIAL.sub(_escape, value)}" for kind, value in rdn)
-        for rdn in reversed(rdns)
-    ).replace("\0", "\\00")
-
-
-def _escape(special: re.Match[str]) -> str:
-    return f"\\{special.group()}"
+    return from_der(der)
