@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import inspect
 import json
+import sys
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -297,8 +298,9 @@ def test_nesting_without_end_is_refused() -> None:
     assert "longer than" in Guarded().refuses(text)
     shorter = signed('{"alg":"RS256","kid":"rsa-1"}', f'{{"a":{"[" * 2000 + "]" * 2000}}}', rsa_key(), "RS256")
     assert len(shorter) < 8192
-    with pytest.raises(RecursionError):
-        jwt.decode(shorter, rsa_jwk(rsa_key()), algorithms=["RS256"])
+    if sys.version_info < (3, 12):  # newer ones have a parser that goes deeper
+        with pytest.raises(RecursionError):
+            jwt.decode(shorter, rsa_jwk(rsa_key()), algorithms=["RS256"])
     assert "nested deeper" in Guarded().refuses(shorter)
 
 
