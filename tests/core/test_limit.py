@@ -126,6 +126,14 @@ def test_of_several_limits_the_most_restrictive_is_reported() -> None:
     )
 
 
+def test_a_limit_may_have_a_name() -> None:
+    world = World(Limit(100, 1, 100), Limit(5, 3_600, 5, name="hourly"))
+    assert world.call() == (
+        ("RateLimit-Policy", '"default";q=100;w=1, "hourly";q=5;w=3600'),
+        ("RateLimit", '"hourly";r=4;t=720'),
+    )
+
+
 def test_a_call_that_one_limit_refuses_takes_nothing_of_the_others() -> None:
     world = World(Limit(1, 60, 1), Limit(10, 60, 10, per="route"))
     world.call()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hms_svc.core.entry import LimitVerdict
 from hms_svc.core.errors import TooManyCalls, Unavailable
 from hms_svc.core.gcra import SECOND_NS
-from hms_svc.core.limit_keys import bucket_key
+from hms_svc.core.limit_keys import bucket_key, policy_name
 from hms_svc.core.ports import Decision, StoreUnavailable, Want
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Limiter:
             broken = f"the limit store is unavailable: {error}"
             decisions = await self._without_store(wants, broken)
         return [
-            _Answered(_policy(i, it.limit.limit, it.limit.period_s), it.limit, decisions.get(i), broken)
+            _Answered(_policy(i, it.limit.name, it.limit.limit, it.limit.period_s), it.limit, decisions.get(i), broken)
             for i, it in enumerate(wants)
         ]
 
@@ -93,9 +93,9 @@ async def _taken(store: LimitStore, wants: dict[int, Want]) -> dict[int, Decisio
 
 
 @lru_cache(maxsize=1_024)
-def _policy(index: int, quota: int, window_s: int) -> str:
+def _policy(index: int, name: str, quota: int, window_s: int) -> str:
     """One item of ``RateLimit-Policy``."""
-    return f'"{f"default-{index + 1}" if index else "default"}";q={quota};w={window_s}'
+    return f'"{policy_name(index, name)}";q={quota};w={window_s}'
 
 
 def _told(shown: list[tuple[_Answered, Decision]]) -> Lines:

@@ -195,6 +195,10 @@ class Limit:
     """When the store is down: ``local``, ``allow`` or ``deny``."""
     legacy_headers: bool = False
     """Whether ``X-RateLimit-*`` is sent too."""
+    ipv6_prefix: int = 64
+    """Bits of an IPv6 address that are counted as one caller's network."""
+    name: str = ""
+    """In ``RateLimit-Policy``; empty: ``default``, or ``default-2`` by its place among the route's limits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,6 +242,15 @@ def test_a_rate_limit_is_a_word_or_a_mapping(text: str, expected: Limit) -> None
     assert with_action(f"forward_to: http://x, rate_limit: {text}").limits == (expected,)
 
 
+def test_several_limits_stand_in_a_list() -> None:
+    text = "[100/s, 5000/h per_caller, {limit: 9/d, name: daily, ipv6_prefix: 56}]"
+    assert with_action(f"forward_to: http://x, rate_limit: {text}").limits == (
+        Limit(100, 1, 100),
+        Limit(5_000, 3_600, 5_000, per="caller"),
+        Limit(9, 86_400, 9, name="daily", ipv6_prefix=56),
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "expected"), [("true", None), ("false", "{host}"), ("claims.Internal:8443", "claims.internal:8443")]
 )
@@ -390,3 +399,8 @@ def test_counting_tokens_where_nobody_has_one_is_warned_of() -> None:
     assert warnings(f"{ROUTE}, rate_limit: 30/m per_token}}") == (
         "routes.yml:1:48 routes[0].rate_limit: nobody has a token where auth is none, so calls are counted per ip",
     )
+
+
+def test_of_several_limits_the_one_that_is_meant_is_named() -> None:
+    (warning,) = warnings(f"{ROUTE}, rate_limit: [30/m, 9/s per_caller]}}")
+    assert warning.startswith("routes.yml:1:67 routes[0].rate_limit[1]: nobody has a caller")

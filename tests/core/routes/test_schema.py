@@ -30,6 +30,7 @@ ONLY_A_PROGRAM_SEES = {
     r"is over \d+ characters|which no host name is|expected true \(the target's host\)",
     "addresses": r"expected a network|the network itself|is no IPv6 address|^trusted_proxies.* is there twice",
     "two keys that do not fit together": r"more than the bucket of",
+    "what limits count": r"counts the same as|is the name of rate_limit",
 }
 
 

@@ -50,7 +50,13 @@ def _of_routes(reads: Sequence[RouteRead]) -> Iterator[Problem]:
             yield read.fields.at("require").problem("a client certificate has no scopes, so every call is refused")
         elif route.require.claims and "oauth" not in route.auth:
             yield read.fields.at("require").problem("only tokens have claims, so every call is refused")
-        for limit in route.limits:
+        for place, limit in zip(_places_of_limits(read), route.limits, strict=True):
             if limit.per in {"token", "caller"} and not route.auth:
-                place = read.fields.at("rate_limit")
                 yield place.problem(f"nobody has a {limit.per} where auth is none, so calls are counted per ip")
+
+
+def _places_of_limits(read: RouteRead) -> tuple[Place, ...]:
+    if not read.route.limits:
+        return ()
+    place = read.fields.at("rate_limit")
+    return place.each() if place.is_list() else (place,)

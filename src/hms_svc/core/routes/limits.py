@@ -1,0 +1,92 @@
+"""The key ``rate_limit`` of a route: one limit or several, each a text such as ``30/m`` or a mapping."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hms_svc.core.limit_keys import policy_name
+from hms_svc.core.model import Limit
+from hms_svc.core.routes.places import Wrong
+from hms_svc.core.routes.texts import PERIODS, rate
+
+if TYPE_CHECKING:
+    from hms_svc.core.routes.places import Place, Readers
+
+MAX_LIMITS = 8
+"""On one route: each is asked for each call."""
+MAX_COUNT = 999_999_999
+"""Of a limit, a burst or a cost."""
+_PER = ("ip", "token", "caller", "route")
+_TEXT = re.compile(r"([1-9][0-9]{0,8})/([smhd])(?: per_(ip|token|caller|route))?")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+def limits(place: Place) -> tuple[Limit, ...]:
+    """The limits of a route, in the order of the file."""
+    if not place.is_list():
+        return (_limit(place),)
+    if len(place.each()) > MAX_LIMITS:
+        raise Wrong(f"has {len(place.each())} limits; a route has at most {MAX_LIMITS}")
+    before = place.found.count
+    read = place.items(lambda at: (at, _limit(at)), unique=False)
+    if place.found.count == before:
+        _refuse_repetition(read)
+    return tuple(limit for _, limit in read)
+
+
+def _refuse_repetition(read: tuple[tuple[Place, Limit], ...]) -> None:
+    """Note limits that count the same calls in the same way, and names that two limits have."""
+    counted: dict[Limit, str] = {}
+    named: dict[str, str] = {}
+    for index, (at, limit) in enumerate(read):
+        here = at.key.rpartition(".")[2]
+        counts = replace(limit, name="", shadow=False, on_error="local", legacy_headers=False)
+        name = policy_name(index, limit.name)
+        if counts in counted:
+            at.report(f"counts the same as {counted[counts]}; one of them is enough")
+        elif name in named:
+            at.report(f"{name} is the name of {named[name]} too")
+        counted.setdefault(counts, here)
+        named.setdefault(name, here)
+
+
+def _limit(place: Place) -> Limit:
+    if not place.is_mapping():
+        what = "a rate such as 30/m (s, m, h or d), followed by per_ip, per_token, per_caller or per_route if need be"
+        match = place.matching(_TEXT, what)
+        count = int(match[1])
+        return Limit(count, PERIODS[match[2]], count, match[3] or "ip")
+    fields = place.fields(("limit", "burst", *_READERS), "a limit")
+    count, period_s = fields.need("limit", rate, (1, 1), "write a rate such as 30/m")
+    burst = fields.get("burst", _count, count)
+    given = fields.given(_READERS)
+    if given.get("cost", 1) > burst:
+        fields.at("cost").report(
+            f"a call costs more than the bucket of {burst} ever holds: every call would be refused"
+        )
+    return Limit(count, period_s, burst, **given)
+
+
+def _count(place: Place) -> int:
+    return place.integer(1, MAX_COUNT)
+
+
+def _flag(place: Place) -> bool:
+    return place.boolean()
+
+
+def _name(place: Place) -> str:
+    return place.matching(_NAME, "a name of letters, digits, ., _ and -, at most 64").group()
+
+
+_READERS: Readers = {
+    "per": lambda place: place.one_of(_PER),
+    "ipv6_prefix": lambda place: place.integer(48, 128),
+    "cost": _count,
+    "name": _name,
+    "shadow": _flag,
+    "on_error": lambda place: place.one_of(("local", "allow", "deny")),
+    "legacy_headers": _flag,
+}
