@@ -299,6 +299,23 @@ def test_a_call_that_one_limit_refuses_takes_nothing_of_the_others(order: tuple[
         assert world.take(SHORT, 0, key="short", who=1).remaining == 1
 
 
+def test_what_was_given_back_can_be_taken_again() -> None:
+    world = World()
+    fast, slow = Limit(1, 60, 1), Limit(2, 3_600, 2)
+    assert said(world.take_all(("fast", fast), ("slow", slow))) == [True, True]
+    world.clock.advance(31)  # what is known of an empty bucket is half a minute old, so it is asked again
+    assert [said(world.take_all(("fast", fast), ("slow", slow))) for _ in range(2)] == [[False, True]] * 2
+
+
+def test_nobody_makes_way_for_others_who_are_not_there() -> None:
+    world, limit = World(), Limit(1, 60, 1)
+    world.take(limit)
+    world.clock.advance(59)
+    assert world.take(limit).retry_ns == S
+    world.clock.advance(1)
+    assert world.take(limit).allowed
+
+
 def test_what_one_limit_has_refused_is_refused_without_a_call() -> None:
     world = World()
     world.take(LONG, 20, key="long")
