@@ -192,7 +192,7 @@ class Known:
         return self._size
 
     def _pace(self, now_ns: int, *, was_late: bool) -> None:
-        """Where the bucket has less than half a lease, ask again when it has; twice as late each time others came first.
+        """Where the bucket has less than half a lease, ask again when it has; twice as late when others were first.
 
         So environments that compete for a bucket come to ask in turn, each for a piece that is worth a write.
         """

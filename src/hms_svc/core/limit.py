@@ -14,6 +14,7 @@ from hms_svc.core.errors import TooManyCalls, Unavailable
 from hms_svc.core.gcra import SECOND_NS
 from hms_svc.core.limit_keys import bucket_key, policy_name
 from hms_svc.core.ports import Decision, StoreUnavailable, Want
+from hms_svc.core.windows import CALENDAR, MONTH_S
 
 if TYPE_CHECKING:
     from hms_svc.core.entry import Entry
@@ -67,7 +68,9 @@ class Limiter:
             broken = f"the limit store is unavailable: {error}"
             decisions = await self._without_store(wants, broken)
         return [
-            _Answered(_policy(i, it.limit.name, it.limit.limit, it.limit.period_s), it.limit, decisions.get(i), broken)
+            _Answered(
+                _policy(i, it.limit.name, it.limit.limit, _window_s(it.limit)), it.limit, decisions.get(i), broken
+            )
             for i, it in enumerate(wants)
         ]
 
@@ -92,10 +95,15 @@ async def _taken(store: LimitStore, wants: dict[int, Want]) -> dict[int, Decisio
     return dict(zip(wants, await store.take_all(list(wants.values())), strict=True)) if wants else {}
 
 
+def _window_s(limit: Limit) -> int:
+    """The length of its window; 0 for calendar months, of which not all have the same."""
+    return 0 if limit.window == CALENDAR and limit.period_s == MONTH_S else limit.period_s
+
+
 @lru_cache(maxsize=1_024)
 def _policy(index: int, name: str, quota: int, window_s: int) -> str:
-    """One item of ``RateLimit-Policy``."""
-    return f'"{policy_name(index, name)}";q={quota};w={window_s}'
+    """One item of ``RateLimit-Policy``. Its ``w`` is optional."""
+    return f'"{policy_name(index, name)}";q={quota}{f";w={window_s}" if window_s else ""}'
 
 
 def _told(shown: list[tuple[_Answered, Decision]]) -> Lines:

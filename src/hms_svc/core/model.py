@@ -182,7 +182,10 @@ class Requirements:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A token bucket: holds ``burst``, refills ``limit`` every ``period_s`` seconds."""
+    """A token bucket: holds ``burst``, refills ``limit`` every ``period_s`` seconds.
+
+    Of a calendar window it holds ``limit`` at the start of each hour, day or month (UTC), and refills nothing.
+    """
 
     limit: int
     period_s: int
@@ -199,6 +202,8 @@ class Limit:
     """Bits of an IPv6 address that are counted as one caller's network."""
     name: str = ""
     """In ``RateLimit-Policy``; empty: ``default``, or ``default-2`` by its place among the route's limits."""
+    window: str = "rolling"
+    """``rolling`` or ``calendar``."""
 
 
 @dataclass(frozen=True, slots=True)

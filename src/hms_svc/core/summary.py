@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hms_svc.core.model import Enqueue, Forward, Redirect
+from hms_svc.core.windows import MONTH_S, ROLLING
 
 if TYPE_CHECKING:
     from hms_svc.core.model import Limit, Route
 
-_UNITS = {1: "s", 60: "m", 3_600: "h", 86_400: "d"}
+_UNITS = {1: "s", 60: "m", 3_600: "h", 86_400: "d", MONTH_S: "month"}
 
 
 def summary(route: Route) -> dict[str, str]:
@@ -30,6 +31,8 @@ def limit_text(limit: Limit) -> str:
     """As routes.yml would say it: ``30/m per_token``."""
     unit = _UNITS.get(limit.period_s, f"{limit.period_s}s")
     text = f"{limit.limit}/{unit}"
+    if limit.window != ROLLING:
+        text += f" {limit.window}"
     if limit.burst != limit.limit:
         text += f" burst {limit.burst}"
     if limit.per != "ip":

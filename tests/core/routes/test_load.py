@@ -231,6 +231,8 @@ def test_max_body_is_a_size(text: str, size: int) -> None:
         ("100/s per_ip", Limit(100, 1, 100)),
         ("5/h per_token", Limit(5, 3_600, 5, per="token")),
         ("1/d per_caller", Limit(1, 86_400, 1, per="caller")),
+        ("9/month", Limit(9, 30 * 86_400, 9)),
+        ("{limit: 9/month, window: calendar}", Limit(9, 30 * 86_400, 9, window="calendar")),
         ("{limit: 30/m}", Limit(30, 60, 30)),
         (
             "{limit: 30/m, burst: 60, per: route, cost: 2, shadow: true, on_error: deny, legacy_headers: true}",

@@ -10,16 +10,18 @@ from hms_svc.core.limit_keys import policy_name
 from hms_svc.core.model import Limit
 from hms_svc.core.routes.places import Wrong
 from hms_svc.core.routes.texts import PERIODS, rate
+from hms_svc.core.windows import CALENDAR, ROLLING, WINDOWS_S
 
 if TYPE_CHECKING:
-    from hms_svc.core.routes.places import Place, Readers
+    from hms_svc.core.routes.places import Fields, Place, Readers
 
 MAX_LIMITS = 8
 """On one route: each is asked for each call."""
 MAX_COUNT = 999_999_999
 """Of a limit, a burst or a cost."""
 _PER = ("ip", "token", "caller", "route")
-_TEXT = re.compile(r"([1-9][0-9]{0,8})/([smhd])(?: per_(ip|token|caller|route))?")
+_TEXT = re.compile(r"([1-9][0-9]{0,8})/([smhd]|month)(?: per_(ip|token|caller|route))?")
+_WHAT = "a rate such as 30/m (s, m, h, d or month), followed by per_ip, per_token, per_caller or per_route if need be"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -54,19 +56,28 @@ def _refuse_repetition(read: tuple[tuple[Place, Limit], ...]) -> None:
 
 def _limit(place: Place) -> Limit:
     if not place.is_mapping():
-        what = "a rate such as 30/m (s, m, h or d), followed by per_ip, per_token, per_caller or per_route if need be"
-        match = place.matching(_TEXT, what)
+        match = place.matching(_TEXT, _WHAT)
         count = int(match[1])
         return Limit(count, PERIODS[match[2]], count, match[3] or "ip")
     fields = place.fields(("limit", "burst", *_READERS), "a limit")
     count, period_s = fields.need("limit", rate, (1, 1), "write a rate such as 30/m")
     burst = fields.get("burst", _count, count)
     given = fields.given(_READERS)
+    if given.get("window") == CALENDAR:
+        _check_window(fields, period_s)
     if given.get("cost", 1) > burst:
         fields.at("cost").report(
             f"a call costs more than the bucket of {burst} ever holds: every call would be refused"
         )
     return Limit(count, period_s, burst, **given)
+
+
+def _check_window(fields: Fields, period_s: int) -> None:
+    """Note what does not go with ``window: calendar``."""
+    if "limit" in fields and period_s not in WINDOWS_S:
+        fields.at("limit").report("a calendar window is an hour, a day or a month: write /h, /d or /month")
+    if "burst" in fields:
+        fields.at("burst").report("a calendar window holds the whole limit when it begins, and no more; leave it out")
 
 
 def _count(place: Place) -> int:
@@ -82,6 +93,7 @@ def _name(place: Place) -> str:
 
 
 _READERS: Readers = {
+    "window": lambda place: place.one_of((ROLLING, CALENDAR)),
     "per": lambda place: place.one_of(_PER),
     "ipv6_prefix": lambda place: place.integer(48, 128),
     "cost": _count,
