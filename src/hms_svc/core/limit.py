@@ -13,6 +13,7 @@ from hms_svc.core.entry import LimitVerdict
 from hms_svc.core.errors import TooManyCalls, Unavailable
 from hms_svc.core.gcra import SECOND_NS
 from hms_svc.core.limit_keys import bucket_key, policy_name
+from hms_svc.core.plans import planned
 from hms_svc.core.ports import Decision, StoreUnavailable, Want
 from hms_svc.core.windows import CALENDAR, MONTH_S
 
@@ -47,9 +48,9 @@ class Limiter:
 
         Raises `TooManyCalls` when a limit refuses and `Unavailable` when one cannot be decided and says ``deny``.
         """
-        limits = route.limits
-        if not limits:
+        if not route.limits:
             return ()
+        limits = [planned(limit, caller) if limit.plans else limit for limit in route.limits]
         wants = [
             Want(bucket_key(route.name, i, limit, caller, ip), limit, limit.cost) for i, limit in enumerate(limits)
         ]

@@ -7,6 +7,8 @@ import ipaddress
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from hms_svc.core.windows import ROLLING
+
 if TYPE_CHECKING:
     from hms_svc.core.model import Caller, Limit
 
@@ -24,9 +26,11 @@ def bucket_key(route_name: str, index: int, limit: Limit, caller: Caller, ip: st
 
     A caller without what ``per`` counts by (no credential, no name) is counted by address. Every part of free text is
     preceded by its length, so no name can be made that reads as another key. A limit with a name keeps its buckets when
-    it changes its place in the list.
+    it changes its place in the list. Plans have buckets of their own, but for calendar windows (see `plans`).
     """
     which = f"n{len(limit.name)}:{limit.name}" if limit.name else str(index)
+    if limit.plan and limit.window == ROLLING:
+        which += f":plan:{len(limit.plan)}:{limit.plan}"
     per = limit.per
     if per == "token" and caller.token_key:
         whose = f"token:{caller.token_key}"

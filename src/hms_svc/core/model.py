@@ -204,6 +204,12 @@ class Limit:
     """In ``RateLimit-Policy``; empty: ``default``, or ``default-2`` by its place among the route's limits."""
     window: str = "rolling"
     """``rolling`` or ``calendar``."""
+    plan: str = ""
+    """The plan whose limit this is."""
+    plan_claim: str = ""
+    """The claim that names the caller's plan."""
+    plans: Mapping[str, Limit] = field(default_factory=_empty, hash=False)
+    """By the name of the plan, the limit that holds instead of this one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,6 +244,18 @@ def test_a_rate_limit_is_a_word_or_a_mapping(text: str, expected: Limit) -> None
     assert with_action(f"forward_to: http://x, rate_limit: {text}").limits == (expected,)
 
 
+def test_plans_are_like_the_limit_beside_them_in_all_but_size() -> None:
+    text = (
+        "{limit: 10/s, per: caller, cost: 2, plan_claim: plan, plans: {gold: 1000/s, silver: {limit: 9/m, burst: 20}}}"
+    )
+    (limit,) = with_action(f"forward_to: http://x, rate_limit: {text}").limits
+    assert limit.plan_claim == "plan"
+    assert dict(limit.plans) == {
+        "gold": Limit(1_000, 1, 1_000, per="caller", cost=2, plan="gold"),
+        "silver": Limit(9, 60, 20, per="caller", cost=2, plan="silver"),
+    }
+
+
 def test_several_limits_stand_in_a_list() -> None:
     text = "[100/s, 5000/h per_caller, {limit: 9/d, name: daily, ipv6_prefix: 56}]"
     assert with_action(f"forward_to: http://x, rate_limit: {text}").limits == (
@@ -406,3 +418,8 @@ def test_counting_tokens_where_nobody_has_one_is_warned_of() -> None:
 def test_of_several_limits_the_one_that_is_meant_is_named() -> None:
     (warning,) = warnings(f"{ROUTE}, rate_limit: [30/m, 9/s per_caller]}}")
     assert warning.startswith("routes.yml:1:67 routes[0].rate_limit[1]: nobody has a caller")
+
+
+def test_plans_where_nobody_has_claims_are_warned_of() -> None:
+    (warning,) = warnings(f"{ROUTE}, rate_limit: {{limit: 9/s, plan_claim: plan, plans: {{gold: 90/s}}}}}}")
+    assert warning.endswith("rate_limit: nobody has the claim plan here, so nobody is on a plan")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hms_svc.core.routes.problems import Problem
 
 EVERYBODY = ("0.0.0.0/0", "::/0")
-_WITH_SCOPES = frozenset({"oauth", "api_key"})
+_WITH_SCOPES = _WITH_CLAIMS = frozenset({"oauth", "api_key"})
 
 
 def warnings(
@@ -53,6 +53,8 @@ def _of_routes(reads: Sequence[RouteRead]) -> Iterator[Problem]:
         for place, limit in zip(_places_of_limits(read), route.limits, strict=True):
             if limit.per in {"token", "caller"} and not route.auth:
                 yield place.problem(f"nobody has a {limit.per} where auth is none, so calls are counted per ip")
+            if limit.plans and _WITH_CLAIMS.isdisjoint(route.auth):
+                yield place.problem(f"nobody has the claim {limit.plan_claim} here, so nobody is on a plan")
 
 
 def _places_of_limits(read: RouteRead) -> tuple[Place, ...]:
