@@ -51,7 +51,17 @@ class World:
     def call(self, *, ip: str = "192.0.2.7", caller: Caller = NOBODY) -> Lines:
         entry = Entry(request(), "id", 0, 0)
         try:
-            lines: Lines = drive(self.limiter.take(self.route, caller, ip, entry))
+            lines: Lines = drive(self.limiter.take(self.route, caller, ip, entry)).lines
+            return lines
+        finally:
+            self.said = entry.limits
+
+    def call_with_policies(self, *fields: tuple[str, str]) -> Lines:
+        """A call through both steps, with what policies set between them."""
+        entry = Entry(request(), "id", 0, 0)
+        told = drive(self.limiter.take(self.route, NOBODY, "192.0.2.7", entry))
+        try:
+            lines: Lines = drive(self.limiter.take_rest(told, fields, entry)).lines
             return lines
         finally:
             self.said = entry.limits
@@ -213,6 +223,55 @@ def test_several_limits_over_a_store_that_is_down_count_once_a_call() -> None:
     world = World(Limit(2, 60, 2), Limit(9, 60, 9, per="route"), down=True)
     world.call()
     assert [it.remaining for it in world.said] == [1, 8]
+
+
+BY_POLICY = Limit(100, 60, 100, cost=3, cost_header="X-Cost", max_cost=50)
+
+
+def test_a_cost_that_a_policy_says_is_taken_after_the_policies() -> None:
+    world = World(PER_MINUTE, BY_POLICY)
+    assert world.call() == (("RateLimit-Policy", '"default";q=30;w=60'), ("RateLimit", '"default";r=29;t=2'))
+    assert world.call_with_policies(("x-cost", "40")) == (
+        ("RateLimit-Policy", '"default";q=30;w=60, "default-2";q=100;w=60'),
+        ("RateLimit", '"default-2";r=60;t=24'),
+    )
+    assert [it.remaining for it in world.said] == [28, 60]
+
+
+def test_without_the_field_the_default_is_taken_and_a_cost_of_0_takes_nothing() -> None:
+    world = World(BY_POLICY)
+    left = [world.call_with_policies(*fields) and world.said[0].remaining for fields in ([], [("X-Cost", "0")], [])]
+    assert left == [97, 97, 94]
+
+
+def test_the_lines_stand_in_the_order_of_the_file() -> None:
+    lines = World(BY_POLICY, PER_MINUTE).call_with_policies()
+    assert lines[0] == ("RateLimit-Policy", '"default";q=100;w=60, "default-2";q=30;w=60')
+
+
+def test_several_costs_are_taken_together_or_not_at_all() -> None:
+    more = Limit(60, 60, 60, cost_header="X-Bytes", max_cost=60)
+    world = World(BY_POLICY, more)
+    world.call_with_policies(("X-Bytes", "60"), ("X-Cost", "0"))
+    for _ in range(3):
+        with pytest.raises(TooManyCalls):
+            world.call_with_policies(("X-Cost", "50"))
+    world.call_with_policies(("X-Bytes", "0"), ("X-Cost", "50"))
+    assert [it.remaining for it in world.said] == [50, 0]
+
+
+def test_a_refusal_after_the_policies_waits_for_the_limits_before_them_too() -> None:
+    world = World(Limit(3, 600, 3), BY_POLICY)
+    for _ in range(2):
+        world.call_with_policies(("X-Cost", "50"))
+    with pytest.raises(TooManyCalls) as refusal:
+        world.call_with_policies(("X-Cost", "50"))
+    assert dict(refusal.value.headers)["Retry-After"] == "200"
+    world.clock.advance(199)
+    with pytest.raises(TooManyCalls):
+        world.call_with_policies(("X-Cost", "50"))
+    world.clock.advance(1)
+    assert world.call_with_policies(("X-Cost", "50"))
 
 
 BUCKETS = st.builds(

@@ -78,8 +78,8 @@ def test_nobody_is_on_no_plan() -> None:
 
 def test_the_caller_is_told_of_the_limit_of_their_plan() -> None:
     world = World(TIERS)
-    lines = drive(world.limiter.take(world.route, caller("gold"), "192.0.2.7", Entry(request(), "id", 0, 0)))
-    assert dict(lines)["RateLimit-Policy"] == '"default";q=100;w=1'
+    told = drive(world.limiter.take(world.route, caller("gold"), "192.0.2.7", Entry(request(), "id", 0, 0)))
+    assert dict(told.lines)["RateLimit-Policy"] == '"default";q=100;w=1'
 
 
 def test_a_change_of_plan_helps_at_once_and_the_way_back_finds_what_was_left() -> None:

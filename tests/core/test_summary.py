@@ -30,6 +30,7 @@ def test_a_route_whose_callers_may_prefer_a_job_says_both() -> None:
         (Limit(30, 60, 30), "30/m"),
         (Limit(30, 60, 10, per="token", shadow=True), "30/m burst 10 per_token (shadow)"),
         (Limit(9, MONTH_S, 9), "9/month"),
+        (Limit(9, 60, 9, cost_header="X-Cost", max_cost=9), "9/m cost from X-Cost"),
         (
             Limit(9, 1, 9, per="caller", plan_claim="plan", plans={"a": Limit(90, 1, 90), "b": Limit(9, 60, 10)}),
             "9/s per_caller by plan: a 90/s, b 9/m burst 10",

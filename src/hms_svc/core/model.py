@@ -193,6 +193,7 @@ class Limit:
     per: str = "ip"
     """Whose bucket: ``ip``, ``token``, ``caller`` or ``route``."""
     cost: int = 1
+    """Tokens; where there is a ``cost_header``, when no policy sets it."""
     shadow: bool = False
     on_error: str = "local"
     """When the store is down: ``local``, ``allow`` or ``deny``."""
@@ -204,6 +205,9 @@ class Limit:
     """In ``RateLimit-Policy``; empty: ``default``, or ``default-2`` by its place among the route's limits."""
     window: str = "rolling"
     """``rolling`` or ``calendar``."""
+    cost_header: str = ""
+    """The field in which a policy says what the call costs, from 0 to ``max_cost`` tokens."""
+    max_cost: int = 0
     plan: str = ""
     """The plan whose limit this is."""
     plan_claim: str = ""

@@ -32,6 +32,8 @@ def limit_text(limit: Limit) -> str:
     text = _rate(limit)
     if limit.per != "ip":
         text += f" per_{limit.per}"
+    if limit.cost_header:
+        text += f" cost from {limit.cost_header}"
     if limit.plans:
         text += f" by {limit.plan_claim}: {', '.join(f'{name} {_rate(own)}' for name, own in limit.plans.items())}"
     return f"{text} (shadow)" if limit.shadow else text

@@ -256,6 +256,24 @@ def test_plans_are_like_the_limit_beside_them_in_all_but_size() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("cost", "expected"),
+    [
+        ("{header: X-Cost}", Limit(30, 60, 30, cost=1, cost_header="X-Cost", max_cost=30)),
+        ("{header: x-c, default: 0, max: 9}", Limit(30, 60, 30, cost=0, cost_header="x-c", max_cost=9)),
+    ],
+)
+def test_a_cost_may_be_a_policys_to_say(cost: str, expected: Limit) -> None:
+    limits = with_action(f"forward_to: http://x, policies: [a.B], rate_limit: {{limit: 30/m, cost: {cost}}}").limits
+    assert limits == (expected,)
+
+
+def test_the_most_a_call_may_cost_is_what_the_smallest_plan_holds() -> None:
+    text = "{limit: 30/m, cost: {header: X-Cost}, plan_claim: plan, plans: {gold: 90/m, free: 5/m}}"
+    (limit,) = with_action(f"forward_to: http://x, rate_limit: {text}").limits
+    assert [limit.max_cost, *(plan.max_cost for plan in limit.plans.values())] == [5, 5, 5]
+
+
 def test_several_limits_stand_in_a_list() -> None:
     text = "[100/s, 5000/h per_caller, {limit: 9/d, name: daily, ipv6_prefix: 56}]"
     assert with_action(f"forward_to: http://x, rate_limit: {text}").limits == (
@@ -423,3 +441,8 @@ def test_of_several_limits_the_one_that_is_meant_is_named() -> None:
 def test_plans_where_nobody_has_claims_are_warned_of() -> None:
     (warning,) = warnings(f"{ROUTE}, rate_limit: {{limit: 9/s, plan_claim: plan, plans: {{gold: 90/s}}}}}}")
     assert warning.endswith("rate_limit: nobody has the claim plan here, so nobody is on a plan")
+
+
+def test_a_cost_that_no_policy_can_say_is_warned_of() -> None:
+    (warning,) = warnings(f"{ROUTE}, rate_limit: {{limit: 9/s, cost: {{header: X-Cost, default: 2}}}}}}")
+    assert warning.endswith("rate_limit: no policy sets X-Cost here, so every call costs 2")

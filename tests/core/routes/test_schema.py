@@ -25,11 +25,11 @@ ONLY_A_PROGRAM_SEES = {
     r"not YAML|<<|the number is too large|a number has at most",
     "what other routes and issuers say": r"matches the same requests as|is the name of|has the same issuer as",
     "policies": r"there is no module nowhere",
-    "header names, which have no case": r"set by the gateway alone|header names have no case",
+    "header names, which have no case": r"set by the gateway alone|that no policy may set|header names have no case",
     "numbers inside a text": r"expected a (?:duration|size|whole number of seconds)|has the port|"
     r"is over \d+ characters|which no host name is|expected true \(the target's host\)",
     "addresses": r"expected a network|the network itself|is no IPv6 address|^trusted_proxies.* is there twice",
-    "two keys that do not fit together": r"more than the bucket of",
+    "two keys that do not fit together": r"more than the bucket of|by default, and at most",
     "what limits count": r"counts the same as|is the name of rate_limit",
 }
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hms_svc.core.limit_keys import policy_name
 from hms_svc.core.model import Limit
+from hms_svc.core.policy_fields import may_set
 from hms_svc.core.routes.places import Wrong
 from hms_svc.core.routes.problems import shown
-from hms_svc.core.routes.texts import PERIODS, line, rate
+from hms_svc.core.routes.texts import PERIODS, line, rate, token
 from hms_svc.core.windows import CALENDAR, ROLLING, WINDOWS_S
 
 if TYPE_CHECKING:
@@ -67,9 +68,9 @@ def _limit(place: Place) -> Limit:
         match = place.matching(_TEXT, _WHAT)
         count = int(match[1])
         return Limit(count, PERIODS[match[2]], count, match[3] or "ip")
-    fields = place.fields((*_SIZE, *_READERS, "plans"), "a limit")
+    fields = place.fields((*_SIZE, *_READERS, "cost", "plans"), "a limit")
     count, period_s, burst = _size(fields)
-    limit = Limit(count, period_s, burst, **fields.given(_READERS))
+    limit = Limit(count, period_s, burst, **fields.given(_READERS), **fields.get("cost", _cost, dict[str, Any]()))
     if limit.window == CALENDAR:
         _check_window(fields, period_s)
     if "plans" in fields:
@@ -77,12 +78,36 @@ def _limit(place: Place) -> Limit:
         limit = replace(limit, plans=MappingProxyType(dict(fields.get("plans", _plans_of(limit), ()))))
     elif "plan_claim" in fields:
         fields.at("plan_claim").report("chooses among plans, and there are none; give it plans")
-    smallest = min(burst, *(plan.burst for plan in limit.plans.values()), MAX_COUNT)
-    if limit.cost > smallest:
-        fields.at("cost").report(
-            f"a call costs more than the bucket of {smallest} ever holds: every call would be refused"
-        )
-    return limit
+    smallest = min([burst, *(plan.burst for plan in limit.plans.values())])
+    if max(limit.cost, limit.max_cost) > smallest:
+        refused = "such a call would always be" if limit.cost_header else "every call would be"
+        fields.at("cost").report(f"a call costs more than the bucket of {smallest} ever holds: {refused} refused")
+    return _with_most(limit, limit.max_cost or smallest) if limit.cost_header else limit
+
+
+def _with_most(limit: Limit, most: int) -> Limit:
+    plans = {name: replace(plan, max_cost=most) for name, plan in limit.plans.items()}
+    return replace(limit, max_cost=most, plans=MappingProxyType(plans))
+
+
+def _cost(place: Place) -> dict[str, Any]:
+    """What a call costs, or where a policy says it."""
+    if not place.is_mapping():
+        return {"cost": _count(place)}
+    fields = place.fields(("header", "default", "max"), "cost")
+    header = fields.need("header", _cost_header, "", "name the field in which a policy says what a call costs")
+    most = fields.get("max", _count, 0)
+    default = fields.get("default", lambda at: at.integer(0, MAX_COUNT), 1)
+    if most and default > most:
+        raise Wrong(f"costs {default} by default, and at most {most}")
+    return {"cost": default, "cost_header": header, "max_cost": most}
+
+
+def _cost_header(place: Place) -> str:
+    name = token(place)
+    if not may_set(name):
+        raise Wrong(f"{shown(name)} is a field that no policy may set")
+    return name
 
 
 def _size(fields: Fields) -> tuple[int, int, int]:
@@ -151,7 +176,6 @@ _READERS: Readers = {
     "window": lambda place: place.one_of((ROLLING, CALENDAR)),
     "per": lambda place: place.one_of(_PER),
     "ipv6_prefix": lambda place: place.integer(48, 128),
-    "cost": _count,
     "name": _name,
     "shadow": _flag,
     "on_error": lambda place: place.one_of(("local", "allow", "deny")),

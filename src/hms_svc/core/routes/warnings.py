@@ -53,6 +53,8 @@ def _of_routes(reads: Sequence[RouteRead]) -> Iterator[Problem]:
         for place, limit in zip(_places_of_limits(read), route.limits, strict=True):
             if limit.per in {"token", "caller"} and not route.auth:
                 yield place.problem(f"nobody has a {limit.per} where auth is none, so calls are counted per ip")
+            if limit.cost_header and not route.policies:
+                yield place.problem(f"no policy sets {limit.cost_header} here, so every call costs {limit.cost}")
             if limit.plans and _WITH_CLAIMS.isdisjoint(route.auth):
                 yield place.problem(f"nobody has the claim {limit.plan_claim} here, so nobody is on a plan")
 
