@@ -167,14 +167,17 @@ class Known:
         """How to undo what a call has taken that another limit refused; None where it is better left to lapse.
 
         All later pieces move by its length then, so they must have been spent by the time the change arrives: only a
-        piece further ahead than ``margin_ns`` goes back, and only of a bucket of which nobody holds leases.
+        piece further ahead than ``margin_ns`` goes back, else only if there is no later one. And only one of a bucket
+        of which nobody holds leases.
         """
-        piece_ns = cost * self.figures.interval_ns
-        if self.figures.hold_ns or self._start_ns < now_ns + margin_ns or self._start_ns + piece_ns > self._end_ns:
+        piece_ns, end_ns = cost * self.figures.interval_ns, self._end_ns
+        if self.figures.hold_ns or self._start_ns + piece_ns > end_ns:
             return None
         self._end_ns -= piece_ns
         self.tat_ns -= piece_ns
         self._try_ns = 0
+        if self._start_ns < now_ns + margin_ns:
+            return Change(self._end_ns, 0, end_ns, end_ns)
         return Change(-piece_ns, 0, self._start_ns + piece_ns, now_ns + 2 * self.figures.depth_ns, is_added=True)
 
     def _hold(self, start_ns: int, end_ns: int) -> None:
