@@ -14,8 +14,7 @@ import argparse
 import heapq
 import random
 from collections import deque
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hms_svc.core.gcra import SECOND_NS, interval_ns

@@ -13,6 +13,7 @@ from hms_svc.aws.dynamodb_limits import DynamoDbBuckets
 from hms_svc.core.model import Limit
 from hms_svc.core.ports import Decision, Want
 from hms_svc.core.shared_limits import SharedLimits
+from hms_svc.core.windows import MONTH_S, end_ns
 from hms_svc.local.limits import MemoryLimits
 
 if TYPE_CHECKING:
@@ -79,6 +80,44 @@ def test_a_deep_bucket_refills_at_its_rate(make: Make) -> None:
     assert run(store.take(Want("a", limit, 100))).allowed
     clock.advance(50)
     assert run(store.take(Want("a", limit, 0))).remaining == 50
+
+
+MONTHLY = Limit(3, MONTH_S, 3, window="calendar")
+
+
+def test_a_quota_holds_until_its_window_ends(make: Make) -> None:
+    clock = OwnedClock()
+    store = make(clock)
+    left_ns = end_ns(MONTH_S, clock.ns) - clock.ns
+    said = [run(store.take(Want("a", MONTHLY, cost))) for cost in (1, 2, 1, 0)]
+    assert said == [
+        Decision(True, 2, left_ns),
+        Decision(True, 0, left_ns),
+        Decision(False, 0, left_ns, left_ns),
+        Decision(True, 0, left_ns),
+    ]
+    clock.ns += left_ns - 1
+    assert not run(store.take(Want("a", MONTHLY, 1))).allowed
+    clock.ns += 1
+    assert [run(store.take(Want("a", MONTHLY, 1))).remaining for _ in range(3)] == [2, 1, 0]
+
+
+def test_what_costs_more_than_the_quota_is_never_allowed(make: Make) -> None:
+    store = make(OwnedClock())
+    said = run(store.take(Want("a", MONTHLY, 4)))
+    assert (said.allowed, said.remaining, said.retry_ns) == (False, 3, None)
+
+
+def test_a_bucket_and_a_quota_are_taken_of_together_or_not_at_all(make: Make) -> None:
+    clock = OwnedClock()
+    store = make(clock)
+    both = [Want("a", Limit(2, 60, 2), 1), Want("b", MONTHLY, 1)]
+    allowed = [[it.allowed for it in run(store.take_all(both))] for _ in range(5)]
+    assert allowed == [[True, True], [True, True], [False, True], [False, True], [False, True]]
+    assert run(store.take(Want("b", MONTHLY, 0))).remaining == 1
+    clock.advance(60)
+    assert [[it.allowed for it in run(store.take_all(both))] for _ in range(2)] == [[True, True], [True, False]]
+    assert run(store.take(Want("a", Limit(2, 60, 2), 0))).remaining == 1
 
 
 @vectors.needed

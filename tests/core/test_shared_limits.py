@@ -299,6 +299,46 @@ def test_a_call_that_one_limit_refuses_takes_nothing_of_the_others(order: tuple[
         assert world.take(SHORT, 0, key="short", who=1).remaining == 1
 
 
+def test_a_token_of_a_full_bucket_goes_back_unless_somebody_took_one_since() -> None:
+    one, two = Limit(1, 3_600, 3), Limit(1, 3_600, 2, cost=2)
+    world = World(2)
+    world.take(two, 2, key="two", who=1)
+    for _ in range(5):
+        assert said(world.take_all(("one", one), ("two", two))) == [True, False]
+        assert world.take(one, 0, key="one").remaining == 3
+
+    class Overtaken(MemoryTable):
+        """Somebody takes a token of each bucket as soon as it has been taken of."""
+
+        async def change(self, key: str, change: Change, *, now_ns: int, full_ns: int) -> Answer:
+            answer = await super().change(key, change, now_ns=now_ns, full_ns=full_ns)
+            if answer.made and answer.bucket:
+                self.buckets[key] = answer.bucket._replace(tat_ns=answer.bucket.tat_ns + 3_600 * S)
+            return answer
+
+    world.table = Overtaken(world.table.buckets)
+    world.stores = [world.environment(), world.environment()]
+    world.take_all(("one", one), ("two", two))
+    assert world.take(one, 0, key="one").remaining == 1
+
+
+def test_what_was_given_back_can_be_taken_again() -> None:
+    world = World()
+    fast, slow = Limit(1, 60, 1), Limit(2, 3_600, 2)
+    assert said(world.take_all(("fast", fast), ("slow", slow))) == [True, True]
+    world.clock.advance(31)  # what is known of an empty bucket is half a minute old, so it is asked again
+    assert [said(world.take_all(("fast", fast), ("slow", slow))) for _ in range(2)] == [[False, True]] * 2
+
+
+def test_nobody_makes_way_for_others_who_are_not_there() -> None:
+    world, limit = World(), Limit(1, 60, 1)
+    world.take(limit)
+    world.clock.advance(59)
+    assert world.take(limit).retry_ns == S
+    world.clock.advance(1)
+    assert world.take(limit).allowed
+
+
 def test_what_one_limit_has_refused_is_refused_without_a_call() -> None:
     world = World()
     world.take(LONG, 20, key="long")

@@ -10,6 +10,7 @@ from hms_svc.aws.dynamodb_keys import operator_client
 from hms_svc.aws.dynamodb_limits import DynamoDbBuckets
 from hms_svc.core.gcra import decide
 from hms_svc.core.ports import StoreUnavailable
+from hms_svc.core.windows import windowed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,16 +32,17 @@ class OperatorLimits:
 
     async def take(self, want: Want) -> Decision:
         """What the bucket would say now: nothing is ever taken. Raises `StoreUnavailable`."""
-        with self._in_sentences():
-            bucket = await self._buckets.look(want.key)
         now_ns = self._clock.wall_ns()
+        with self._in_sentences():
+            bucket = await self._buckets.look(windowed(want, now_ns).key)
         return decide(bucket.tat_ns if bucket else now_ns, now_ns, want.limit, 0)[0]
 
-    async def reset(self, key: str) -> bool:
+    async def reset(self, want: Want) -> bool:
         """Make the bucket full; whether it was there and in use. Raises `StoreUnavailable`."""
+        now_ns = self._clock.wall_ns()
         with self._in_sentences():
-            bucket = await self._buckets.forget(key)
-        return bucket is not None and bucket.tat_ns > self._clock.wall_ns()
+            bucket = await self._buckets.forget(windowed(want, now_ns).key)
+        return bucket is not None and bucket.tat_ns > now_ns
 
     @contextmanager
     def _in_sentences(self) -> Iterator[None]:

@@ -143,8 +143,8 @@ def reset(  # noqa: PLR0917  (options, which typer passes by name)
         found, buckets = _found(place, target, who), _buckets(place)
         rows = _run(look(buckets, found.wants))
         _confirm({"buckets": rows, "unnamed": [unnamed_text(*it) for it in found.unnamed]}, yes=yes)
-        for row in rows:
-            row["was_in_use"] = _run(buckets.reset(row["key"]))
+        for row, (_, want) in zip(rows, found.wants, strict=True):
+            row["was_in_use"] = _run(buckets.reset(want))
         answer = {"buckets": rows}
     for row in answer["buckets"]:
         had = f"{row['remaining']} of {row['burst']} were left" if row["was_in_use"] else "it was full"

@@ -114,7 +114,9 @@ def _buckets(arrival: Arrival, route: Route, config: Config, presented: list[str
     whose = []
     for index, limit in enumerate(route.limits):
         if limit.per == "caller" and presented:
-            whose.append(f"{key_prefix(route.name, index)}caller:{via}:… (of the caller whom the credential proves)")
+            whose.append(
+                f"{key_prefix(route.name, index, limit)}caller:{via}:… (of the caller whom the credential proves)"
+            )
         else:
             whose.append(bucket_key(route.name, index, limit, caller, arrival.ip))
     return whose

@@ -144,7 +144,7 @@ class Known:
 
     def learn(self, change: Change, answer: Answer, now_ns: int) -> None:
         """Take in what came of ``change``."""
-        self._seen_ns = now_ns
+        self._seen_ns, before_ns = now_ns, self.tat_ns
         self._rest_ns = self._rested_ns = 0
         self.tat_ns = min(answer.bucket.tat_ns, now_ns + self.figures.depth_ns) if answer.bucket else 0
         if not (change.is_added and answer.made):
@@ -152,7 +152,7 @@ class Known:
         if answer.made:
             self._hold(self.tat_ns - change.piece_ns, self.tat_ns)
             self.asked, self._since_ns = 0, now_ns
-        self._pace(now_ns, made=answer.made)
+        self._pace(now_ns, was_late=not answer.made and self.tat_ns != before_ns)
 
     def unanswered(self, now_ns: int) -> None:
         """The table did not say: leave the bucket alone for a while, each time for longer, lest a hot one stays so."""
@@ -167,13 +167,17 @@ class Known:
         """How to undo what a call has taken that another limit refused; None where it is better left to lapse.
 
         All later pieces move by its length then, so they must have been spent by the time the change arrives: only a
-        piece further ahead than ``margin_ns`` goes back, and only of a bucket of which nobody holds leases.
+        piece further ahead than ``margin_ns`` goes back, else only if there is no later one. And only one of a bucket
+        of which nobody holds leases.
         """
-        piece_ns = cost * self.figures.interval_ns
-        if self.figures.hold_ns or self._start_ns < now_ns + margin_ns or self._start_ns + piece_ns > self._end_ns:
+        piece_ns, end_ns = cost * self.figures.interval_ns, self._end_ns
+        if self.figures.hold_ns or self._start_ns + piece_ns > end_ns:
             return None
         self._end_ns -= piece_ns
         self.tat_ns -= piece_ns
+        self._try_ns = 0
+        if self._start_ns < now_ns + margin_ns:
+            return Change(self._end_ns, 0, end_ns, end_ns)
         return Change(-piece_ns, 0, self._start_ns + piece_ns, now_ns + 2 * self.figures.depth_ns, is_added=True)
 
     def _hold(self, start_ns: int, end_ns: int) -> None:
@@ -190,8 +194,8 @@ class Known:
         self._size = max(min(2 * self._size, wanted, most), cost)
         return self._size
 
-    def _pace(self, now_ns: int, *, made: bool) -> None:
-        """Where the bucket has less than half a lease, ask again when it has; twice as late each time it has not.
+    def _pace(self, now_ns: int, *, was_late: bool) -> None:
+        """Where the bucket has less than half a lease, ask again when it has; twice as late when others were first.
 
         So environments that compete for a bucket come to ask in turn, each for a piece that is worth a write.
         """
@@ -202,6 +206,6 @@ class Known:
             self._wait_ns //= 2
             self._try_ns = 0
             return
-        if not made:
+        if was_late:
             self._wait_ns = min(2 * self._wait_ns + enough_ns, depth_ns // WAIT_SHARE, WAIT_NS)
         self._try_ns = max(free_ns, now_ns + self._wait_ns)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from hms_svc.core.credentials.presented import KEY_DIGITS
 from hms_svc.core.gcra import judged
-from hms_svc.core.limit_keys import LONGEST_KEY, bucket_key, key_prefix
+from hms_svc.core.limit_keys import LONGEST_KEY, key_prefix, wants
 from hms_svc.core.model import Caller
 from hms_svc.core.ports import Want
 from hms_svc.core.summary import limit_text
@@ -71,13 +71,13 @@ def find(config: Config, target: str, who: Mapping[str, str]) -> Found:
     if not route.limits:
         raise TargetInvalid(f"the route {route.name} has no rate_limit")
     caller, ip = _who(config, route, who)
-    wants, unnamed = [], []
-    for index, limit in enumerate(route.limits):
-        if _is_named(route, limit, caller, ip):
-            wants.append((route, Want(bucket_key(route.name, index, limit, caller, ip), limit, limit.cost)))
+    named_wants, unnamed = [], []
+    for index, want in enumerate(wants(route, caller, ip)):
+        if _is_named(route, want.limit, caller, ip):
+            named_wants.append((route, want))
         else:
             unnamed.append((route, index))
-    return Found(tuple(wants), tuple(unnamed))
+    return Found(tuple(named_wants), tuple(unnamed))
 
 
 def unnamed_text(route: Route, index: int) -> str:
@@ -115,10 +115,11 @@ def _by_key(config: Config, key: str, who: Mapping[str, str]) -> tuple[Route, Wa
         raise TargetInvalid(f"a key of more than {LONGEST_KEY} characters is hashed and tells no limit: give the route")
     for route in config.routes:
         for index, limit in enumerate(route.limits):
-            if key.startswith(key_prefix(route.name, index)):
-                if who:
-                    raise TargetInvalid("a bucket's key says whose it is: leave out who calls")
-                return route, Want(key, limit, limit.cost)
+            for own in (*limit.plans.values(), limit):  # the limit's own prefix is that of its plans, too
+                if key.startswith(key_prefix(route.name, index, own)):
+                    if who:
+                        raise TargetInvalid("a bucket's key says whose it is: leave out who calls")
+                    return route, Want(key, own, own.cost)
     raise TargetInvalid(f"no route has the name or path {key[:LONGEST_KEY]}, and it is no bucket's key")
 
 

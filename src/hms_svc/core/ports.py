@@ -52,7 +52,7 @@ class Decision(NamedTuple):
     remaining: int
     """Tokens that are left now."""
     reset_ns: int
-    """Until the bucket is full again, nanoseconds."""
+    """Until the bucket is full again, nanoseconds; of a calendar window, until it ends."""
     retry_ns: int | None = None
     """When refused: until the same call would be allowed, nanoseconds; None if never (it costs more than the bucket
     holds)."""

@@ -15,12 +15,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hms_svc.core.gcra import SECOND_NS, decide
-from hms_svc.core.leases import Known
 from hms_svc.core.ports import Change, StoreUnavailable
+from hms_svc.core.quotas import known as known_of
+from hms_svc.core.windows import windowed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hms_svc.core.leases import Known
     from hms_svc.core.model import Limit
     from hms_svc.core.ports import Answer, BucketTable, Clock, Decision, Want
 
@@ -49,8 +51,8 @@ class SharedLimits:
 
     async def take(self, want: Want) -> Decision:
         """Take what the call costs of the bucket, if it is there; a cost of 0 only looks. Raises `StoreUnavailable`."""
-        key, limit, cost = want
         now_ns = self._now_ns()
+        key, limit, cost = want = windowed(want, now_ns)
         if cost == 0 or cost > limit.burst:
             bucket = await self._table.look(key) if cost == 0 else None
             return decide(bucket.tat_ns if bucket else now_ns, now_ns, limit, cost)[0]
@@ -65,6 +67,7 @@ class SharedLimits:
         goes back when a faster one refuses, and of a fast one nothing is taken when it does.
         """
         now_ns = self._now_ns()
+        wants = [windowed(want, now_ns) for want in wants]
         known = [self._of(want.key, want.limit, now_ns) for want in wants]
         said: list[Decision | None] = []
         for it, (_, limit, cost) in zip(known, wants, strict=True):
@@ -127,7 +130,7 @@ class SharedLimits:
         """What is known of the bucket; nothing at first, and when its limit has become another."""
         kept = self._known.pop(key, None)
         if kept is None or (kept[0] is not limit and kept[0] != limit):
-            kept = (limit, Known(limit, now_ns))
+            kept = (limit, known_of(limit, now_ns))
             if len(self._known) >= self._max_known:
                 del self._known[next(iter(self._known))]
         self._known[key] = kept

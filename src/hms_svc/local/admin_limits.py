@@ -68,15 +68,15 @@ class LimitsDesk:
 
     def _emptiest(self, route: Route, index: int) -> tuple[tuple[Route, Want], ...]:
         limit = route.limits[index]
-        keys = self._store.emptiest(key_prefix(route.name, index), MAX_LISTED)
+        keys = self._store.emptiest(key_prefix(route.name, index, limit), limit, MAX_LISTED)
         return tuple((route, Want(key, limit, limit.cost)) for key in keys)
 
     async def _reset(self, found: Found, entry: Entry) -> Response:
         if not found.wants:
             raise Malformed("; ".join(unnamed_text(*it) for it in found.unnamed))
         answer = await self._named(found)
-        for bucket in answer["buckets"]:
-            bucket["was_in_use"] = self._store.reset(bucket["key"])
+        for bucket, (_, want) in zip(answer["buckets"], found.wants, strict=True):
+            bucket["was_in_use"] = self._store.reset(want)
         entry.detail = "reset " + ", ".join(bucket["key"] for bucket in answer["buckets"])
         return json_response(200, answer)
 
