@@ -1,4 +1,4 @@
-"""The limiters that `limits_dynamodb.py` compares, each behind the same two calls: prepare the table, open a way to ask.
+"""The limiters that `limits_dynamodb.py` compares, each behind the same two calls: make a table, open ways to ask.
 
 Every call that is sent to DynamoDB is counted, tries again too, by the event botocore gives before it sends.
 """
@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from hms_svc.aws.dynamodb_limits import ANSWER_S, CONNECT_S, DynamoDbBuckets, client_within
-from hms_svc.core.model import Limit
 from hms_svc.core.ports import StoreUnavailable, Want
 from hms_svc.core.shared_limits import SharedLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from hms_svc.core.model import Limit
 
 REGION = "us-east-1"
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": REGION}
@@ -55,6 +56,8 @@ class Said(NamedTuple):
     """None: it could not say."""
     at_ns: int
     """The call's moment by the clock that all processes share: no later than the one the limiter went by."""
+    why: str = ""
+    """It could not."""
 
 
 class Contender(Protocol):
@@ -115,8 +118,8 @@ class Ours:
                     store.take(Want(key, place.limit, 1)).send(None)
                 except StopIteration as done:
                     return Said(done.value.allowed, clock.said_ns)
-                except StoreUnavailable:
-                    return Said(None, clock.said_ns)
+                except StoreUnavailable as error:
+                    return Said(None, clock.said_ns, str(error))
                 raise AssertionError("it waits for nothing")
 
             return ask
@@ -160,8 +163,8 @@ class Zae:
                     return Said(True, now_ns)
             except RateLimitExceeded:
                 return Said(False, now_ns)
-            except RateLimiterUnavailable:
-                return Said(None, now_ns)
+            except RateLimiterUnavailable as error:
+                return Said(None, now_ns, str(error))
 
         return [ask] * threads
 
