@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 460, 300, 64, 20, 56, 52
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 470, 300, 60, 32, 56, 52
 STYLE = """
   .back { fill: #fff } text { fill: #24292f; font: 12px system-ui, sans-serif } .title { font-weight: 600 }
   .grid { stroke: #d0d7de } .axis { stroke: #57606a }
@@ -74,7 +74,7 @@ def _panel(panel: Panel, across: str, places: Sequence[float]) -> str:
     for mark in marks:
         parts += [_stroke("axis" if mark == 0 else "grid", (LEFT, y(mark)), (WIDTH - RIGHT, y(mark)))]
         parts += [_text(LEFT - 8, y(mark) + 4, f"{mark:,}", "end")]
-    for place in (place for place in places if f"{place:g}".strip("0") in "125"):
+    for place in (place for place in places if place / 10 ** int(log10(place)) in {1, 2, 5}):
         parts += [_stroke("axis", (x(place), y(0)), (x(place), y(0) + 5))]
         parts += [_text(x(place), y(0) + 20, f"{place:,g}", "middle")]
     parts += [_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, across, "middle")]
@@ -83,7 +83,7 @@ def _panel(panel: Panel, across: str, places: Sequence[float]) -> str:
         kind = f"line c{line.colour}{' dashed' if line.is_dashed else ''}"
         parts += [_stroke(kind, *((x(place), y(value)) for place, value in zip(places, line.values, strict=True)))]
         parts += [_stroke(kind, (at, 38), (at + 20, 38)), _text(at + 26, 42, line.name, "start")]
-        at += 26 + 7 * len(line.name) + 16
+        at += 26 + 7 * len(line.name) + 10
     return "\n".join(parts)
 
 
@@ -91,5 +91,5 @@ def _stroke(kind: str, *points: tuple[float, float]) -> str:
     return f'<polyline class="{kind}" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in points)}"/>'
 
 
-def _text(x: float, y: float, words: str, anchor: str, kind: str = "") -> str:
+def _text(x: float, y: float, words: str, anchor: str, kind: str = "label") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}">{escape(words)}</text>'

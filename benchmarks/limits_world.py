@@ -54,6 +54,12 @@ class Scenario:
     """Environments that die a second, with all they hold, each replaced by a new one."""
     skew_s: float = 0.0
     """Clocks are wrong by up to this much, to both sides."""
+    pulse_s: float = float("inf")
+    """Calls come for so long,"""
+    rest_s: float = 0.0
+    """and then none for so long: buckets fill and leases lapse."""
+    heavier: float = 1.0
+    """Every other pulse has so many times as many calls: all that is held is spent at once."""
 
 
 def _times() -> array[int]:
@@ -231,10 +237,12 @@ class Simulation:
         self._stores.append((store, clock))
         killed = scenario.killed / scenario.environments
         dies_ns = world.ns + world.random.expovariate(killed) * SECOND_NS if killed else float("inf")
-        due_ns = float(world.ns)
+        due_s = self._worked_s()
         while True:
-            due_ns += world.random.expovariate(scenario.offered / scenario.environments) * SECOND_NS
-            await Pause(max(0.0, due_ns - world.ns) / SECOND_NS)
+            pulse = due_s // scenario.pulse_s
+            heavier = scenario.heavier if pulse % 2 else 1.0
+            due_s += world.random.expovariate(heavier * scenario.offered / scenario.environments)
+            await Pause(max(0.0, due_s + due_s // scenario.pulse_s * scenario.rest_s - self._passed_s()))
             if world.ns > dies_ns:
                 world.start(self._environment())
                 return
@@ -250,6 +258,14 @@ class Simulation:
             else:
                 seen.refused += 1
                 seen.refused_calls += client.calls - calls
+
+    def _passed_s(self) -> float:
+        return (self._world.ns - START_NS) / SECOND_NS
+
+    def _worked_s(self) -> float:
+        """In how much of that calls came."""
+        pulses, into_s = divmod(self._passed_s(), self._scenario.pulse_s + self._scenario.rest_s)
+        return min(into_s, self._scenario.pulse_s) + (pulses * self._scenario.pulse_s if pulses else 0.0)
 
     async def _look(self) -> None:
         """Count, again and again, what lies unused in leases."""
