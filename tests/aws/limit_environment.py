@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from pathlib import Path
 
+FEW, MANY = ("exact", "deep", "shallow"), ("exact", *("deep", "shallow") * 100)
+PHASES = (FEW, (), MANY)
+"""What is asked for at a time, by all at the same time: leases are held; they lapse as buckets fill; all is wanted."""
+PHASE_NS = 200_000_000
 LIMITS = {"exact": Limit(5, 1, 20), "deep": Limit(1_000, 1, 1_000), "shallow": Limit(1_000, 1, 100)}
 """The last is of 0.1 s: what is held of it lapses while its holder is stopped."""
 
@@ -50,7 +54,7 @@ def work(table: str, notes: Path, parent: Connection) -> None:
     file = os.open(notes, os.O_WRONLY | os.O_APPEND)
     parent.send("ready")
     while not parent.poll(0.002):
-        for key in ("exact", *["deep", "shallow"] * 10):
+        for key in PHASES[time.time_ns() // PHASE_NS % len(PHASES)]:
             try:
                 decision = drive(store.take(Want(key, LIMITS[key], 1)))
             except StoreUnavailable:
