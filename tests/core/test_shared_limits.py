@@ -211,6 +211,15 @@ def test_what_is_not_spent_of_a_lease_lapses_and_the_bucket_is_full_again() -> N
     assert sum(world.take(FAST, who=1).allowed for _ in range(2_000)) == 1_000
 
 
+def test_what_has_lapsed_of_a_lease_is_not_spent_beside_a_bucket_that_is_full_again() -> None:
+    world = World(2)
+    for _ in range(300):
+        world.take(FAST)
+    world.clock.advance(2)
+    assert sum(world.take(FAST, who=1).allowed for _ in range(2_000)) == 1_000
+    assert sum(world.take(FAST).allowed for _ in range(2_000)) == 0
+
+
 def test_a_lease_of_a_slow_spender_lasts_until_it_is_spent() -> None:
     world = World()
     for _ in range(200):
