@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fakes_limits import MemoryTable
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from worlds import OwnedClock, drive, request
 
@@ -296,6 +296,12 @@ LIMITS = BUCKETS | QUOTAS
     waits=st.lists(st.floats(0, 30), max_size=40),
     begins=st.integers(0, 40 * DAY_S),
     shared=st.booleans(),
+)
+@example(
+    limits=[Limit(1, HOUR_S, 1, window="calendar"), Limit(1, DAY_S, 1, window="calendar")],
+    waits=[0.0, 30.0],
+    begins=0,
+    shared=True,
 )
 def test_retry_after_is_the_first_second_at_which_a_retry_succeeds(
     limits: list[Limit], waits: list[float], begins: int, *, shared: bool

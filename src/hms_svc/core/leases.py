@@ -119,10 +119,14 @@ class Known:
         free_ns = now_ns + depth_ns - tat_ns + (max(0, held_ns))
         return Decision(True, free_ns // one_ns if free_ns > 0 else 0, tat_ns - now_ns)
 
+    def is_trusted(self, now_ns: int) -> bool:
+        """Whether the bucket was seen so lately that a refusal is believed."""
+        return now_ns < self._seen_ns + TRUSTED_NS
+
     def refusal(self, now_ns: int, cost: int) -> Decision | None:
-        """No, where that is known without asking; None where it is not."""
+        """No, going by what was seen last; None where there was enough, or nothing was seen."""
         free_ns = max(self.tat_ns + cost * self.figures.interval_ns - self.figures.depth_ns, self._try_ns)
-        if free_ns <= now_ns or now_ns >= self._seen_ns + TRUSTED_NS:
+        if free_ns <= now_ns:
             return None
         left = self.left(now_ns)
         return Decision(False, min(left.remaining, cost - 1), left.reset_ns, free_ns - now_ns)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hms_svc.core.gcra import SECOND_NS
-from hms_svc.core.leases import TRUSTED_NS, Figures, Known
+from hms_svc.core.leases import Figures, Known
 from hms_svc.core.ports import Change, Decision
 from hms_svc.core.windows import CALENDAR, end_ns
 
@@ -60,10 +60,9 @@ class KnownQuota(Known):
         return Decision(True, max(free, 0) + self._held, self._closes_ns - now_ns)
 
     def refusal(self, now_ns: int, cost: int) -> Decision | None:
-        """No, where that is known without asking; None where it is not."""
+        """No, going by what was seen last; None where there was enough, or nothing was seen."""
         missing = cost - self._held
-        is_free = max(self.tat_ns, self._closes_ns) + missing <= self._closes_ns + self._burst
-        if is_free or now_ns >= self._seen_ns + TRUSTED_NS:
+        if max(self.tat_ns, self._closes_ns) + missing <= self._closes_ns + self._burst:
             return None
         left = self.left(now_ns)
         return Decision(False, min(left.remaining, cost - 1), left.reset_ns, left.reset_ns)

@@ -73,7 +73,7 @@ class SharedLimits:
         for it, (_, limit, cost) in zip(known, wants, strict=True):
             it.asked += cost
             too_much = decide(now_ns, now_ns, limit, cost)[0] if cost > limit.burst else None
-            said.append(too_much or (None if it.holds(now_ns, cost) else it.refusal(now_ns, cost)))
+            said.append(too_much or (None if it.holds(now_ns, cost) else _believed(it, now_ns, cost)))
         taken: list[int] = []
         for index in sorted(range(len(wants)), key=lambda index: -known[index].figures.interval_ns):
             if _refuses(wants, said):
@@ -85,7 +85,11 @@ class SharedLimits:
             for index in taken:
                 if said[index] is None:
                     await self._give_back(wants[index], known[index], now_ns)
-            return [no or it.left(now_ns) for no, it in zip(said, known, strict=True)]
+            # Those that were not asked tell what they know, so that Retry-After is the latest of all.
+            return [
+                no or (None if it.holds(now_ns, want.cost) else it.refusal(now_ns, want.cost)) or it.left(now_ns)
+                for no, it, want in zip(said, known, wants, strict=True)
+            ]
         return [no or _spent(it, now_ns, want.cost) for no, it, want in zip(said, known, wants, strict=True)]
 
     async def _acquire(self, want: Want, known: Known, now_ns: int) -> Decision | None:
@@ -93,7 +97,7 @@ class SharedLimits:
         key, _, cost = want
         until_ns = self._clock.monotonic_ns() + round(BUDGET_S * SECOND_NS)
         for _ in range(MAX_CALLS):
-            refusal = known.refusal(now_ns, cost)
+            refusal = _believed(known, now_ns, cost)
             if refusal is not None:
                 return refusal
             if known.rests(now_ns):
@@ -144,6 +148,11 @@ class SharedLimits:
             self._known.clear()
         self._wall_ns, self._monotonic_ns = wall_ns, monotonic_ns
         return wall_ns
+
+
+def _believed(known: Known, now_ns: int, cost: int) -> Decision | None:
+    """No, where that is known without asking."""
+    return known.refusal(now_ns, cost) if known.is_trusted(now_ns) else None
 
 
 def _spent(known: Known, now_ns: int, cost: int) -> Decision:
