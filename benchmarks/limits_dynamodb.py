@@ -187,7 +187,7 @@ def main() -> None:
     ours, peers = dict[str, Figures](), dict[str, Figures]()
     with dynamodb_local() as endpoint:
         for contender in (OURS, PEER):  # the Java machine compiles what it runs often
-            run(Scenario("warm-up", Limit(1_000_000, 1, 20), 2, seconds=5), contender, endpoint)
+            run(Scenario("warm-up", Limit(1_000_000, 1, 20), seconds=6), contender, endpoint)
         print(f"{os.cpu_count()} processors; {PEER.name} {version(PEER.name)}\n{HEADINGS}")
         for scenario in (*COMPARED, *ALONE):
             if only in scenario.name:
