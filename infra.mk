@@ -37,6 +37,6 @@ dynamodb-local: $(READY)  ## Test the tables on DynamoDB Local; needs Java, and 
 	  trap "kill $$started" EXIT; \
 	  $(BIN)/python -c 'import urllib3; urllib3.PoolManager().request("GET", "http://127.0.0.1:8056", retries=urllib3.Retry(total=None, connect=9, backoff_factor=0.1, status=0, redirect=0))' && \
 	  HMS_SVC_DYNAMODB_ENDPOINT=http://127.0.0.1:8056 $(BIN)/python -m pytest tests/aws/test_dynamodb_local.py \
-	  tests/contract/test_limit_stores.py tests/contract/test_key_stores.py $(ARGS)
+	  tests/aws/test_killed_environments.py tests/contract/test_limit_stores.py tests/contract/test_key_stores.py $(ARGS)
 
 .PHONY: sam-ready checkov-ready build validate sam-local dynamodb-local

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hms_svc.core.entry import Entry
 from hms_svc.core.limit import Limiter
 from hms_svc.core.model import NOBODY, Forward, Headers, Limit, Request, Route
+from hms_svc.core.ports import Want
 from hms_svc.local.limits import MemoryLimits
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def ns_a_decision(keys: list[str], limit: Limit) -> float:
         store = MemoryLimits(MonotonicClock())
         begun = time.perf_counter_ns()
         for key in keys:
-            drive(store.take(key, limit, 1))
+            drive(store.take(Want(key, limit, 1)))
         best = min(best, (time.perf_counter_ns() - begun) / len(keys))
     return best
 
@@ -68,7 +69,7 @@ def bytes_a_key(count: int) -> float:
     store = MemoryLimits(MonotonicClock(), max_keys=count)
     tracemalloc.start()
     for number in range(count):
-        drive(store.take(f"11:/public/faq:0:ip:{number >> 8}.{number & 255}.2.7", Limit(30, 3_600, 30), 1))
+        drive(store.take(Want(f"11:/public/faq:0:ip:{number >> 8}.{number & 255}.2.7", Limit(30, 3_600, 30), 1)))
     used, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(store) == count

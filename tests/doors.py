@@ -87,7 +87,7 @@ class Door:
         self.jobs = ListedJobs()
         self.keys: list[ApiKey] = []
         randomness = CountingRandomness()
-        limits = MemoryLimits(self.clock)
+        self.limits = limits = MemoryLimits(self.clock)
         self.gateway = Gateway(
             steps=Steps(
                 authenticator=authenticator

@@ -122,7 +122,7 @@ def a_refused_entry(**changes: Any) -> Entry:
         "cause": "the calendar says so",
         "limits": [
             LimitVerdict(per="ip", policy='"default";q=30;w=60', allowed=True, remaining=0, shadow=True),
-            LimitVerdict(per="route", policy='"all";q=9;w=1', allowed=True, remaining=0, error="the store is down"),
+            LimitVerdict("route", '"all";q=9;w=1', allowed=True, remaining=0, error="it is down", on_error="allow"),
         ],
         "policies": [
             PolicyVerdict(name="open.Hours", allowed=False, reason="Claims are closed today"),

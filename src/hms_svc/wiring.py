@@ -25,6 +25,7 @@ from hms_svc.core.policy_loader import PolicyLoader
 from hms_svc.core.ports import StoreUnavailable
 from hms_svc.core.routes import load
 from hms_svc.local.admin import Admin
+from hms_svc.local.admin_limits import LimitsDesk
 from hms_svc.local.audit_file import AuditFile
 from hms_svc.local.audit_ops import OpsSink
 from hms_svc.local.crl_file import CrlFile
@@ -149,7 +150,7 @@ def assemble(
     loader = PolicyLoader(settings.policies)
     loader.install()
     routes = RoutesInForce(gateway, loader, demo)
-    admin = Admin(routes, settings.token)
+    admin = Admin(routes, settings.token, LimitsDesk(limits))
     if own_admin_port:
         return Assembly(gateway, gateway_with(admin), routes, upstream, issuers, sinks, runner)
     gateway.own = admin

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from moto import mock_aws
 from worlds import OwnedClock, drive
 
-from hms_svc.aws.dynamodb_limits import CALLS, MAX_CALLS, DynamoDbLimits, client_within, limits_client
+from hms_svc.aws.dynamodb_limits import CALLS, DynamoDbBuckets, client_within, limits_client
 from hms_svc.core.gcra import SECOND_NS, decide
 from hms_svc.core.model import Limit
-from hms_svc.core.ports import Decision, StoreUnavailable
+from hms_svc.core.ports import Decision, StoreUnavailable, Want
+from hms_svc.core.shared_limits import MAX_CALLS, SharedLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,10 +32,12 @@ S = SECOND_NS
 LIMIT = Limit(30, 60, 30)
 KEY = "5:login:0:ip:192.0.2.7"
 TABLE = "limits"
+IN_USE = "tat BETWEEN :low AND :high"
+FULL = f"{IN_USE} OR attribute_not_exists(tat)"
 
 
 class Conditional:
-    """A table of buckets in memory that evaluates the two conditions; ``meanwhile`` is run before each write."""
+    """A table of buckets in memory that evaluates the conditions; ``meanwhile`` is run before each write."""
 
     def __init__(self) -> None:
         self.items: dict[str, dict[str, Any]] = {}
@@ -54,16 +57,12 @@ class Conditional:
         key = asked["Key"]["key"]["S"]
         item = self.items.get(key)
         tat = int(item["tat"]["N"]) if item else None
-        holds = {
-            "tat BETWEEN :now AND :latest": tat is not None
-            and values.get(":now", 0) <= tat <= values.get(":latest", 0),
-            "attribute_not_exists(tat)": tat is None,
-            "tat = :seen": tat == values.get(":seen"),
-        }[asked["ConditionExpression"]]
+        assert asked["ConditionExpression"] in {IN_USE, FULL}
+        holds = asked["ConditionExpression"] == FULL if tat is None else values[":low"] <= tat <= values[":high"]
         if not holds:
             error: Any = {"Error": {"Code": "ConditionalCheckFailedException"}} | ({"Item": item} if item else {})
             raise ClientError(error, "UpdateItem")
-        new = (tat or 0) + values[":step"] if ":step" in values else values[":tat"]
+        new = (tat or 0) + values[":tat"] if "tat + :tat" in asked["UpdateExpression"] else values[":tat"]
         kept = {"tat": new, "written_s": values[":written"], "expires_s": values[":expires"]}
         self.items[key] = {name: {"N": str(value)} for name, value in kept.items()}
         return {"Attributes": self.items[key]}
@@ -88,12 +87,16 @@ class Broken:
     get_item = update_item
 
 
-def over(client: object, clock: OwnedClock | None = None, **more: Any) -> DynamoDbLimits:
-    return DynamoDbLimits(TABLE, lambda: cast("DynamoDBClient", client), clock or OwnedClock(), **more)
+def in_table(make_client: Callable[[], DynamoDBClient], clock: OwnedClock, **more: Any) -> SharedLimits:
+    return SharedLimits(DynamoDbBuckets(TABLE, make_client, clock, **more), clock)
 
 
-def take(store: DynamoDbLimits, cost: int = 1, limit: Limit = LIMIT, key: str = KEY) -> Decision:
-    decision: Decision = drive(store.take(key, limit, cost))
+def over(client: object, clock: OwnedClock | None = None, **more: Any) -> SharedLimits:
+    return in_table(lambda: cast("DynamoDBClient", client), clock or OwnedClock(), **more)
+
+
+def take(store: SharedLimits, cost: int = 1, limit: Limit = LIMIT, key: str = KEY) -> Decision:
+    decision: Decision = drive(store.take(Want(key, limit, cost)))
     return decision
 
 
@@ -126,7 +129,7 @@ def test_each_decision_is_the_one_of_the_core(steps: list[tuple[int, int]], limi
 
 def test_moto_decides_as_the_core_does(aws: DynamoDBClient) -> None:
     clock, kept = OwnedClock(), 0
-    store = DynamoDbLimits(TABLE, limits_client, clock)
+    store = in_table(limits_client, clock)
     for later_ns, cost in [(0, 0), (0, 20), (S, 10), (S, 1), (0, 1), (0, 1), (0, 0), (99 * S, 30), (0, 1), (2 * S, 1)]:
         clock.ns += later_ns
         expected, kept = decide(kept, clock.ns, LIMIT, cost)
@@ -135,7 +138,7 @@ def test_moto_decides_as_the_core_does(aws: DynamoDBClient) -> None:
 
 def test_no_address_or_token_stands_in_the_table_and_a_bucket_expires(aws: DynamoDBClient) -> None:
     clock = OwnedClock(1_800_000_000 * S + 1)
-    take(DynamoDbLimits(TABLE, limits_client, clock))
+    take(in_table(limits_client, clock))
     [item] = aws.scan(TableName=TABLE)["Items"]
     assert set(item) == {"key", "tat", "written_s", "expires_s"}
     assert item["key"]["S"] == hashlib.sha256(KEY.encode()).hexdigest()
@@ -143,25 +146,29 @@ def test_no_address_or_token_stands_in_the_table_and_a_bucket_expires(aws: Dynam
     assert item["expires_s"] == {"N": str(1_800_000_000 + 60 + 1 + 300)}
 
 
-def test_a_bucket_in_use_costs_one_call_whether_it_admits_or_refuses() -> None:
+def test_one_call_decides_whether_the_bucket_is_new_in_use_or_full_again() -> None:
     counted: list[str] = []
-    table = Conditional()
-    store = over(table, count=counted.append)
+    clock, table = OwnedClock(), Conditional()
+    store = over(table, clock, count=counted.append)
     assert take(store, 28).remaining == 2
-    assert table.calls == ["tat BETWEEN :now AND :latest", "attribute_not_exists(tat)"]
-    assert [take(store).allowed for _ in range(4)] == [True, True, False, False]
-    assert len(table.calls) == 6
-    assert counted == [CALLS] * 6
+    assert take(store).remaining == 1
+    clock.advance(1_000)
+    assert take(store) == Decision(True, 29, 2 * S)
+    assert table.calls == [FULL, IN_USE, FULL]
+    assert counted == [CALLS] * 3
 
 
-def test_a_bucket_that_is_full_again_costs_two_calls() -> None:
+def test_an_empty_bucket_costs_nothing_until_it_could_have_a_token() -> None:
     clock, table = OwnedClock(), Conditional()
     store = over(table, clock)
     take(store, 30)
-    clock.advance(1_000)
     table.calls.clear()
-    assert take(store) == Decision(True, 29, 2 * S)
-    assert table.calls == ["tat BETWEEN :now AND :latest", "tat = :seen"]
+    clock.advance(1.999_999)
+    assert [take(store).allowed for _ in range(50)] == [False] * 50
+    assert table.calls == []
+    clock.advance(0.000_001)
+    assert take(store).allowed
+    assert len(table.calls) == 1
 
 
 def test_a_look_is_one_read() -> None:
@@ -179,13 +186,12 @@ def test_who_is_overtaken_takes_of_what_is_left() -> None:
     other, here = over(table, clock), over(table, clock)
 
     def overtaken() -> None:
-        if len(table.calls) == 2:
-            table.meanwhile = lambda: None
-            take(other, 29)
+        table.meanwhile = lambda: None
+        take(other, 29)
 
     table.meanwhile = overtaken
     assert take(here) == Decision(True, 0, 60 * S)
-    assert table.calls[-1] == "tat BETWEEN :now AND :latest"
+    assert table.calls[-1] == IN_USE
     assert not take(here).allowed
 
 
@@ -194,9 +200,8 @@ def test_who_is_overtaken_by_the_last_token_is_refused() -> None:
     other, here = over(table, clock), over(table, clock)
 
     def overtaken() -> None:
-        if len(table.calls) == 2:
-            table.meanwhile = lambda: None
-            take(other, 30)
+        table.meanwhile = lambda: None
+        take(other, 30)
 
     table.meanwhile = overtaken
     assert take(here) == Decision(False, 0, 60 * S, 2 * S)
@@ -207,7 +212,7 @@ def test_who_is_overtaken_again_and_again_gives_up() -> None:
 
     def overtaken() -> None:
         item = hashlib.sha256(KEY.encode()).hexdigest()
-        tat = clock.ns - len(table.calls)
+        tat = clock.ns + (1 if table.calls[-1] == FULL else -1)
         table.items[item] = {"tat": {"N": str(tat)}, "written_s": {"N": "0"}}
 
     table.meanwhile = overtaken
@@ -218,8 +223,10 @@ def test_who_is_overtaken_again_and_again_gives_up() -> None:
 
 def test_who_is_overtaken_gives_up_when_the_time_is_over() -> None:
     clock, table = OwnedClock(), Conditional()
+    take(over(table, clock))
+    table.calls.clear()
     table.meanwhile = lambda: clock.advance(0.6)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailable, match="too many decide"):
         take(over(table, clock))
     assert len(table.calls) == 1
 
@@ -241,15 +248,6 @@ def test_a_bucket_made_smaller_reads_as_empty_and_is_put_back_to_that_when_nobod
     assert table.only["tat"] == clock.ns + 60 * S
     clock.advance(6)
     assert take(store, 1, SMALLER).allowed
-
-
-def test_a_look_puts_a_smaller_bucket_back_too() -> None:
-    clock, table = OwnedClock(), Conditional()
-    store = over(table, clock)
-    take(store, 3_600, Limit(1, 1, 3_600))
-    clock.advance(60)
-    assert take(store, 0, SMALLER) == Decision(True, 0, 60 * S)
-    assert table.only["tat"] == clock.ns + 60 * S
 
 
 def test_environments_whose_clocks_differ_give_each_other_no_room() -> None:
@@ -296,7 +294,7 @@ def test_a_client_that_cannot_be_made_is_unavailable(error: Exception) -> None:
         raise error
 
     with pytest.raises(StoreUnavailable, match=r"DynamoDB: (NoRegionError|Invalid endpoint: here)"):
-        drive(DynamoDbLimits(TABLE, fails, OwnedClock()).take(KEY, LIMIT, 1))
+        take(in_table(fails, OwnedClock()))
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,11 @@ from aws.tables import boto3_client
 from worlds import OwnedClock, drive
 
 from hms_svc.aws.dynamodb_keys import DynamoDbKeys
-from hms_svc.aws.dynamodb_limits import MAX_CALLS, DynamoDbLimits
+from hms_svc.aws.dynamodb_limits import DynamoDbBuckets
 from hms_svc.core.gcra import decide
 from hms_svc.core.model import Limit
-from hms_svc.core.ports import ApiKey, StoreUnavailable
+from hms_svc.core.ports import ApiKey, StoreUnavailable, Want
+from hms_svc.core.shared_limits import MAX_CALLS, SharedLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,11 +35,11 @@ def limits_table() -> Iterator[str]:
 def hammer(table: str, limit: Limit, clock: OwnedClock, counted: list[str]) -> tuple[int, int]:
     """What one environment of the router, with a client of its own, was admitted, and told to be unavailable."""
     client = boto3_client()
-    store = DynamoDbLimits(table, lambda: client, clock, count=counted.append)
+    store = SharedLimits(DynamoDbBuckets(table, lambda: client, clock, count=counted.append), clock)
     admitted = unavailable = 0
     for _ in range(CALLS_EACH):
         try:
-            admitted += drive(store.take("one key", limit, 1)).allowed
+            admitted += drive(store.take(Want("one key", limit, 1))).allowed
         except StoreUnavailable:
             unavailable += 1
     client.close()
@@ -80,22 +81,23 @@ def test_refills_are_shared_and_never_exceeded(limits_table: str) -> None:
 
 def test_it_decides_as_the_core_does_step_by_step(limits_table: str) -> None:
     client, clock, limit, kept = boto3_client(), OwnedClock(), Limit(7, 60, 9), 0
-    store = DynamoDbLimits(limits_table, lambda: client, clock)
+    store = SharedLimits(DynamoDbBuckets(limits_table, lambda: client, clock), clock)
     for number in range(200):
         clock.ns += (number * 7_919_000_003) % 12_000_000_000
         cost = number % 4
         expected, kept = decide(kept, clock.ns, limit, cost)
-        assert drive(store.take("key", limit, cost)) == expected
+        assert drive(store.take(Want("key", limit, cost))) == expected
 
 
 def test_how_long_a_decision_takes(limits_table: str) -> None:
     client, counted, limit = boto3_client(), list[str](), Limit(1_000_000, 1, 1_000_000)
-    store = DynamoDbLimits(limits_table, lambda: client, OwnedClock(), count=counted.append)
-    drive(store.take("key", limit, 1))
+    clock = OwnedClock()
+    store = SharedLimits(DynamoDbBuckets(limits_table, lambda: client, clock, count=counted.append), clock)
+    drive(store.take(Want("key", limit, 1)))
     counted.clear()
     began = time.perf_counter()
     for _ in range(300):
-        assert drive(store.take("key", limit, 1)).allowed
+        assert drive(store.take(Want("key", limit, 1))).allowed
     took_ms = (time.perf_counter() - began) / 300 * 1_000
     print(f"\n{took_ms:.2f} ms and {len(counted) / 300:.3f} calls a decision")  # noqa: T201
     assert len(counted) == 300

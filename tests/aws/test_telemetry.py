@@ -101,14 +101,19 @@ def test_counts_are_summed_until_they_are_written(telemetry: Telemetry, capsys: 
     assert (line["LimitStoreCalls"], line["RoutesAgeSeconds"]) == ([3.0], [12.5])
 
 
-def test_a_limit_store_that_could_not_decide_is_counted(
-    telemetry: Telemetry, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("on_error", "metric"),
+    [("local", "LimitsDecidedLocally"), ("allow", "LimitsAllowedUnasked"), ("deny", "LimitsDeniedUnasked")],
+)
+def test_a_limit_store_that_could_not_decide_is_counted_and_what_decided_in_its_stead(
+    telemetry: Telemetry, capsys: pytest.CaptureFixture[str], on_error: str, metric: str
 ) -> None:
     entry = entry_of(Door(CLAIMS), "/claims/7")
-    entry.limits = [LimitVerdict("ip", "p", allowed=True, remaining=1, error="down")]
+    entry.limits = [LimitVerdict("ip", "p", allowed=True, remaining=1, error="down", on_error=on_error)] * 2
     telemetry.closed(entry, ended_ns=0)
     telemetry.flush()
-    assert [line["LimitStoreErrors"] for line in written(capsys) if "LimitStoreErrors" in line] == [[1.0]]
+    line = written(capsys)[-1]
+    assert {name: line[name] for name in line if name.startswith("Limit")} == {"LimitStoreErrors": [1.0], metric: [1.0]}
 
 
 def test_the_log_lines_of_every_part_are_json_and_carry_the_request(telemetry: Telemetry, log: io.StringIO) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from hms_svc.core.model import (
     Route,
     Target,
 )
+from hms_svc.core.what_if import Pace
 
 FORWARD = Forward((Target("http", "claims-svc", 9001), Target("https", "claims.b", 443, path="/v1")))
 CLAIMS = Route(
@@ -52,6 +54,7 @@ def test_a_served_request_is_told_step_by_step() -> None:
         "authenticate": "oauth presented; verified only when it is sent",
         "authorise": "needs claims:read, else 403",
         "limit": "30/m burst 10 per_token (shadow), else 429",
+        "bucket": f"6:claims:0:token:{hashlib.sha256(b't').hexdigest()[:32]}",
         "policies": "m.C",
         "body": "up to 10000000 bytes, else 413",
         "answer": "what comes back from http://claims-svc:9001/claims/7 or https://claims.b/v1/7",
@@ -97,3 +100,37 @@ def test_where_a_key_is_looked_for_is_told() -> None:
 @pytest.mark.parametrize("header", [("X-API-Key", "k"), ("Authorization", "ApiKey k")])
 def test_an_api_key_is_seen_wherever_it_stands(header: tuple[str, str]) -> None:
     assert explained("GET", "/claims/7", header)["authenticate"].startswith("api_key presented")
+
+
+def buckets(route: Route, *headers: tuple[str, str], ip: str = "192.0.2.7") -> list[str]:
+    table = RouteTable(Config(routes=(route,)))
+    made = request("GET", route.path.replace("{id}", "7"), headers=[("Host", "a"), *headers], peer_ip=ip)
+    return [finding for step, finding in explain(table, made, CountingRandomness()) if step == "bucket"]
+
+
+def test_whose_bucket_each_limit_takes_from_is_told() -> None:
+    limits = tuple(Limit(30, 60, 30, per=per) for per in ("ip", "token", "caller", "route"))
+    hashed = hashlib.sha256(b"k").hexdigest()[:32]
+    assert buckets(replace(CLAIMS, limits=limits), ("X-API-Key", "k")) == [
+        "6:claims:0:ip:192.0.2.7",
+        f"6:claims:1:token:{hashed}",
+        "6:claims:2:caller:api_key:… (of the caller whom the credential proves)",
+        "6:claims:3:route",
+    ]
+    assert buckets(replace(OPEN, limits=limits), ip="2001:db8::1") == [
+        f"4:open:{index}:{'route' if index == 3 else 'ip:20010db800000000::/64'}" for index in range(4)
+    ]
+
+
+def test_a_credential_twice_is_told_as_the_gateway_answers_it() -> None:
+    told = explained("GET", "/claims/7", ("Authorization", "Bearer a"), ("Authorization", "Bearer b"))
+    assert told["answer"] == "400 There is more than one Authorization field"
+
+
+def test_what_if_it_came_so_often_is_told_after_the_limits() -> None:
+    table = RouteTable(Config(routes=(replace(OPEN, limits=(Limit(30, 60, 30),)),)))
+    findings = explain(table, request(path="/open"), CountingRandomness(), Pace(100, 10**8))
+    assert [finding for step, finding in findings if step == "what if"] == [
+        "100 calls, one every 0.1 s: 34 pass, 66 refused",
+        "first refused: call 32 after 3.1 s, by 30/m, Retry-After: 1",
+    ]

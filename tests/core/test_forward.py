@@ -37,6 +37,7 @@ def forwarded(
     action: Forward = Forward((CLAIMS,)),  # noqa: B008  (frozen)
     route: dict[str, Any] | None = None,
     proxies: tuple[str, ...] = (),
+    fields: tuple[tuple[str, str], ...] = (),
 ) -> tuple[Response, Entry]:
     lines = [("Host", "api.agency.example"), *headers]
     made = request(method, path, query=query, headers=lines, body=body, peer_ip="192.0.2.7")
@@ -45,7 +46,7 @@ def forwarded(
     parts: dict[str, Any] = {"name": "claims", "path": "/secure/claims/*", "action": action, "auth": ("oauth",)}
     to = Route(**(parts | (route or {})))
     forwarder = Forwarder(upstream, OwnedClock(), CountingRandomness())
-    return drive(forwarder.forward(Admitted(arrival, to, caller, body), action, entry)), entry
+    return drive(forwarder.forward(Admitted(arrival, to, caller, body, fields), action, entry)), entry
 
 
 def seen(*headers: tuple[str, str], **more: Any) -> UpstreamRequest:
@@ -164,6 +165,18 @@ def test_a_route_may_edit_the_request() -> None:
     assert "cookie" not in wire.headers
     assert wire.headers.all("accept") == ["x"]
     assert wire.headers["X-Added"] == "1"
+
+
+def test_what_policies_set_stands_in_place_of_what_the_caller_sent() -> None:
+    sent = [("X-Cost", "0"), ("x_cost", "0"), ("X-COST", "0"), ("Connection", "X-Cost"), ("X-Other", "1")]
+    wire = seen(*sent, fields=(("X-Cost", "7"), ("X-Tenant", "blue")))
+    assert [line for line in wire.headers.lines if "cost" in line[0].lower()] == [("X-Cost", "7")]
+    assert (wire.headers["X-Tenant"], wire.headers["X-Other"]) == ("blue", "1")
+
+
+def test_the_routes_edits_have_the_last_word_on_what_policies_set() -> None:
+    edits = HeaderEdits(remove=frozenset({"X-Cost"}))
+    assert "X-Cost" not in seen(fields=(("X-Cost", "7"),), route={"request_headers": edits}).headers
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,51 @@ def test_a_policy_sees_a_complete_normalised_request() -> None:
     assert seen.caller.via == "none"
 
 
+COSTLY = Limit(10, 60, 10, cost_header="X-Cost", max_cost=10)
+
+
+def test_a_policy_says_what_a_call_costs_and_no_client_does() -> None:
+    door = Door(policy_route(Says(Verdict.pass_(headers={"X-Cost": "4"})), limits=(Limit(30, 60, 30), COSTLY)))
+    sent = [("Host", "a"), ("X-Cost", "0"), ("x_cost", "0")]
+    answers = [door.ask(request(path="/public/faq", headers=sent)) for _ in range(3)]
+    assert [answer.status for answer in answers] == [200, 200, 429]
+    assert answers[0].headers.all("RateLimit-Policy") == ['"default";q=30;w=60, "default-2";q=10;w=60']
+    assert [answer.headers.all("RateLimit") for answer in answers] == [
+        ['"default-2";r=6;t=24'],
+        ['"default-2";r=2;t=48'],
+        ['"default-2";r=2;t=48'],
+    ]
+    assert answers[2].headers.all("Retry-After") == ["12"]
+    assert [line for line in door.upstream.seen[0].headers.lines if "cost" in line[0].lower()] == [("X-Cost", "4")]
+    assert [it["remaining"] for it in door.records[2]["unmapped"]["hms"]["limits"]] == [27, 2]
+
+
+def test_a_clients_cost_counts_for_nothing_where_no_policy_says_one() -> None:
+    door = Door(policy_route(Says(Verdict.pass_()), limits=(COSTLY,)))
+    answer = door.ask(request(path="/public/faq", headers=[("Host", "a"), ("X-Cost", "0")]))
+    assert answer.headers["RateLimit"] == '"default";r=9;t=6'
+
+
+def test_a_cost_that_is_none_is_the_policys_fault() -> None:
+    door = Door(policy_route(Says(Verdict.pass_(headers={"X-Cost": "many"})), limits=(COSTLY,)))
+    assert door.ask(request(path="/public/faq")).status == 500
+    assert b"says.Says set X-Cost to what is no whole number from 0 to 10" in door.sink.lines[0]
+    assert door.upstream.seen == []
+
+
+def test_a_call_that_a_policy_blocks_costs_only_what_is_known_before() -> None:
+    blocked = Door(policy_route(Says(Verdict.block("no")), limits=(Limit(2, 60, 2), COSTLY)))
+    answers = [blocked.ask(request(path="/public/faq")) for _ in range(3)]
+    assert [answer.status for answer in answers] == [403, 403, 429]
+    assert answers[0].headers["RateLimit"] == '"default";r=1;t=30'
+
+
+def test_a_job_carries_what_policies_set() -> None:
+    door = Door(policy_route(Says(Verdict.pass_(headers={"X-Tenant": "blue"})), action=Enqueue("sqs:jobs")))
+    assert door.ask(request("POST", "/public/faq", headers=[("Host", "a"), ("X-Tenant", "red")])).status == 202
+    assert '["X-Tenant","blue"]' in door.jobs.jobs[0].message["hmsheaders"]
+
+
 def test_a_body_over_the_limit_is_a_413_that_says_the_limit() -> None:
     door = Door(route(max_body=4))
     assert door.ask(request("POST", "/public/faq", body=b"1234")).status == 200

@@ -8,7 +8,7 @@ import vectors
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hms_svc.core.gcra import SECOND_NS, decide, interval_ns, refused, take
+from hms_svc.core.gcra import SECOND_NS, decide, interval_ns, judged, take
 from hms_svc.core.model import Limit
 from hms_svc.core.ports import Decision
 
@@ -110,7 +110,7 @@ def test_a_look_knows_what_a_call_would_be_told(limit: Limit, calls: list[tuple[
     told, _ = decide(tat, now, limit, cost)
     assert told.allowed == (looked.remaining >= cost)
     if not told.allowed:
-        assert refused(looked, limit) == told
+        assert judged(looked, limit, cost) == told
 
 
 def test_a_bucket_made_smaller_by_a_reload_is_empty_not_in_debt() -> None:

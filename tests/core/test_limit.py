@@ -3,7 +3,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from fakes_limits import MemoryTable
+from hypothesis import example, given
 from hypothesis import strategies as st
 from worlds import OwnedClock, drive, request
 
@@ -12,10 +13,14 @@ from hms_svc.core.errors import TooManyCalls, Unavailable
 from hms_svc.core.limit import Limiter
 from hms_svc.core.model import NOBODY, Caller, Forward, Limit, Route
 from hms_svc.core.ports import StoreUnavailable
+from hms_svc.core.shared_limits import SharedLimits
+from hms_svc.core.windows import DAY_S, HOUR_S, MONTH_S
 from hms_svc.local.limits import MemoryLimits
 
 if TYPE_CHECKING:
-    from hms_svc.core.ports import Decision
+    from collections.abc import Sequence
+
+    from hms_svc.core.ports import Decision, Want
 
 Lines = tuple[tuple[str, str], ...]
 PER_MINUTE = Limit(30, 60, 30)
@@ -24,18 +29,21 @@ PER_MINUTE = Limit(30, 60, 30)
 class DownStore:
     """A store that is down."""
 
-    async def take(self, key: str, limit: Limit, cost: int) -> Decision:
+    async def take(self, want: Want) -> Decision:
+        raise StoreUnavailable("no answer within 50 ms")
+
+    async def take_all(self, wants: Sequence[Want]) -> list[Decision]:
         raise StoreUnavailable("no answer within 50 ms")
 
 
 class World:
     """A limiter over memory, one route and a clock, all the test's own."""
 
-    def __init__(self, *limits: Limit, down: bool = False, fallback_down: bool = False) -> None:
+    def __init__(self, *limits: Limit, down: bool = False, fallback_down: bool = False, shared: bool = False) -> None:
         self.clock = OwnedClock()
-        self.memory = MemoryLimits(self.clock)
+        store = SharedLimits(MemoryTable(), self.clock) if shared else MemoryLimits(self.clock)
         self.limiter = Limiter(
-            DownStore() if down else self.memory, DownStore() if fallback_down else MemoryLimits(self.clock)
+            DownStore() if down else store, DownStore() if fallback_down else MemoryLimits(self.clock)
         )
         self.route = Route(name="faq", path="/faq", action=Forward(()), auth=(), limits=limits)
         self.said: list[LimitVerdict] = []
@@ -43,7 +51,17 @@ class World:
     def call(self, *, ip: str = "192.0.2.7", caller: Caller = NOBODY) -> Lines:
         entry = Entry(request(), "id", 0, 0)
         try:
-            lines: Lines = drive(self.limiter.take(self.route, caller, ip, entry))
+            lines: Lines = drive(self.limiter.take(self.route, caller, ip, entry)).lines
+            return lines
+        finally:
+            self.said = entry.limits
+
+    def call_with_policies(self, *fields: tuple[str, str]) -> Lines:
+        """A call through both steps, with what policies set between them."""
+        entry = Entry(request(), "id", 0, 0)
+        told = drive(self.limiter.take(self.route, NOBODY, "192.0.2.7", entry))
+        try:
+            lines: Lines = drive(self.limiter.take_rest(told, fields, entry)).lines
             return lines
         finally:
             self.said = entry.limits
@@ -121,6 +139,27 @@ def test_of_several_limits_the_most_restrictive_is_reported() -> None:
     )
 
 
+def test_a_limit_may_have_a_name() -> None:
+    world = World(Limit(100, 1, 100), Limit(5, 3_600, 5, name="hourly"))
+    assert world.call() == (
+        ("RateLimit-Policy", '"default";q=100;w=1, "hourly";q=5;w=3600'),
+        ("RateLimit", '"hourly";r=4;t=720'),
+    )
+
+
+def test_a_quota_tells_when_its_window_ends() -> None:
+    world = World(Limit(2, HOUR_S, 2, window="calendar"))  # it is 08:00
+    world.clock.advance(3_540.5)
+    assert world.call() == (("RateLimit-Policy", '"default";q=2;w=3600'), ("RateLimit", '"default";r=1;t=60'))
+    world.call()
+    assert world.refused()["Retry-After"] == "60"
+
+
+def test_months_of_the_calendar_have_no_length_that_could_be_told() -> None:
+    assert World(Limit(2, MONTH_S, 2)).call()[0] == ("RateLimit-Policy", '"default";q=2;w=2592000')
+    assert World(Limit(2, MONTH_S, 2, window="calendar")).call()[0] == ("RateLimit-Policy", '"default";q=2')
+
+
 def test_a_call_that_one_limit_refuses_takes_nothing_of_the_others() -> None:
     world = World(Limit(1, 60, 1), Limit(10, 60, 10, per="route"))
     world.call()
@@ -186,7 +225,56 @@ def test_several_limits_over_a_store_that_is_down_count_once_a_call() -> None:
     assert [it.remaining for it in world.said] == [1, 8]
 
 
-LIMITS = st.builds(
+BY_POLICY = Limit(100, 60, 100, cost=3, cost_header="X-Cost", max_cost=50)
+
+
+def test_a_cost_that_a_policy_says_is_taken_after_the_policies() -> None:
+    world = World(PER_MINUTE, BY_POLICY)
+    assert world.call() == (("RateLimit-Policy", '"default";q=30;w=60'), ("RateLimit", '"default";r=29;t=2'))
+    assert world.call_with_policies(("x-cost", "40")) == (
+        ("RateLimit-Policy", '"default";q=30;w=60, "default-2";q=100;w=60'),
+        ("RateLimit", '"default-2";r=60;t=24'),
+    )
+    assert [it.remaining for it in world.said] == [28, 60]
+
+
+def test_without_the_field_the_default_is_taken_and_a_cost_of_0_takes_nothing() -> None:
+    world = World(BY_POLICY)
+    left = [world.call_with_policies(*fields) and world.said[0].remaining for fields in ([], [("X-Cost", "0")], [])]
+    assert left == [97, 97, 94]
+
+
+def test_the_lines_stand_in_the_order_of_the_file() -> None:
+    lines = World(BY_POLICY, PER_MINUTE).call_with_policies()
+    assert lines[0] == ("RateLimit-Policy", '"default";q=100;w=60, "default-2";q=30;w=60')
+
+
+def test_several_costs_are_taken_together_or_not_at_all() -> None:
+    more = Limit(60, 60, 60, cost_header="X-Bytes", max_cost=60)
+    world = World(BY_POLICY, more)
+    world.call_with_policies(("X-Bytes", "60"), ("X-Cost", "0"))
+    for _ in range(3):
+        with pytest.raises(TooManyCalls):
+            world.call_with_policies(("X-Cost", "50"))
+    world.call_with_policies(("X-Bytes", "0"), ("X-Cost", "50"))
+    assert [it.remaining for it in world.said] == [50, 0]
+
+
+def test_a_refusal_after_the_policies_waits_for_the_limits_before_them_too() -> None:
+    world = World(Limit(3, 600, 3), BY_POLICY)
+    for _ in range(2):
+        world.call_with_policies(("X-Cost", "50"))
+    with pytest.raises(TooManyCalls) as refusal:
+        world.call_with_policies(("X-Cost", "50"))
+    assert dict(refusal.value.headers)["Retry-After"] == "200"
+    world.clock.advance(199)
+    with pytest.raises(TooManyCalls):
+        world.call_with_policies(("X-Cost", "50"))
+    world.clock.advance(1)
+    assert world.call_with_policies(("X-Cost", "50"))
+
+
+BUCKETS = st.builds(
     Limit,
     limit=st.integers(1, 50),
     period_s=st.sampled_from([1, 60, 3_600]),
@@ -194,11 +282,32 @@ LIMITS = st.builds(
     cost=st.integers(1, 3),
     per=st.sampled_from(["ip", "route"]),
 )
+QUOTAS = st.builds(
+    lambda count, period_s, cost: Limit(count, period_s, count, cost=cost, window="calendar"),
+    st.integers(1, 20),
+    st.sampled_from([HOUR_S, DAY_S, MONTH_S]),
+    st.integers(1, 3),
+)
+LIMITS = BUCKETS | QUOTAS
 
 
-@given(st.lists(LIMITS, min_size=1, max_size=3), st.lists(st.floats(0, 30), max_size=40))
-def test_retry_after_is_the_first_second_at_which_a_retry_succeeds(limits: list[Limit], waits: list[float]) -> None:
-    world = World(*limits)
+@given(
+    limits=st.lists(LIMITS, min_size=1, max_size=4),
+    waits=st.lists(st.floats(0, 30), max_size=40),
+    begins=st.integers(0, 40 * DAY_S),
+    shared=st.booleans(),
+)
+@example(
+    limits=[Limit(1, HOUR_S, 1, window="calendar"), Limit(1, DAY_S, 1, window="calendar")],
+    waits=[0.0, 30.0],
+    begins=0,
+    shared=True,
+)
+def test_retry_after_is_the_first_second_at_which_a_retry_succeeds(
+    limits: list[Limit], waits: list[float], begins: int, *, shared: bool
+) -> None:
+    world = World(*limits, shared=shared)
+    world.clock.advance(begins)
     for wait in waits:
         world.clock.advance(wait)
         world.passes()
@@ -217,7 +326,7 @@ def test_retry_after_is_the_first_second_at_which_a_retry_succeeds(limits: list[
         assert world.passes()
 
 
-@given(st.lists(LIMITS, min_size=2, max_size=3), st.lists(st.floats(0, 5), max_size=40))
+@given(st.lists(BUCKETS, min_size=2, max_size=3), st.lists(st.floats(0, 5), max_size=40))
 def test_several_limits_hold_each_for_itself(limits: list[Limit], waits: list[float]) -> None:
     world = World(*limits)
     admitted: list[int] = []

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,8 +12,15 @@ from hms_svc.core.model import NOBODY, Caller, Limit
 ALICE = Caller(name="alice", via="oauth", issuer="https://login.agency.example/", token_key="t-1")
 
 
-def key(per: str = "ip", caller: Caller = NOBODY, ip: str = "192.0.2.7", route: str = "faq", index: int = 0) -> str:
-    return bucket_key(route, index, Limit(1, 1, 1, per=per), caller, ip)
+def key(
+    per: str = "ip",
+    caller: Caller = NOBODY,
+    ip: str = "192.0.2.7",
+    route: str = "faq",
+    index: int = 0,
+    **limit: Any,
+) -> str:
+    return bucket_key(route, index, Limit(1, 1, 1, per=per, **limit), caller, ip)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +42,25 @@ def test_one_customers_addresses_are_counted_together(one: str, other: str) -> N
 )
 def test_different_customers_are_counted_apart(one: str, other: str) -> None:
     assert key(ip=one) != key(ip=other)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "together"), [(48, "2001:db8:1:ffff::"), (56, "2001:db8:1:ff::"), (128, "2001:db8:1::")]
+)
+def test_a_limit_says_how_large_a_customers_network_is(prefix: int, together: str) -> None:
+    assert key(ip="2001:db8:1::", ipv6_prefix=prefix) == key(ip=together, ipv6_prefix=prefix)
+    assert key(ip="2001:db8:1::", ipv6_prefix=prefix) != key(ip="2001:db8:2::", ipv6_prefix=prefix)
+    assert key(ip="::ffff:192.0.2.7", ipv6_prefix=prefix) != key(ip="::ffff:192.0.2.8", ipv6_prefix=prefix)
+
+
+def test_a_narrow_network_counts_its_neighbours_apart() -> None:
+    assert key(ip="2001:db8::1", ipv6_prefix=128) != key(ip="2001:db8::2", ipv6_prefix=128)
+
+
+def test_a_limit_with_a_name_keeps_its_buckets_wherever_it_stands() -> None:
+    assert key(index=0, name="hourly") == key(index=3, name="hourly")
+    assert key(name="hourly") != key(name="daily")
+    assert key(name="0") != key(index=0)
 
 
 def test_what_is_no_address_is_counted_as_it_is() -> None:
@@ -79,18 +107,19 @@ PARTS = st.tuples(
     st.sampled_from(["ip", "token", "caller", "route"]),
     st.text("ab:0\x1f/", min_size=1, max_size=6),
     st.text("ab:0\x1f/", max_size=6),
+    st.sampled_from(["", "0", "1", "n1:0", "ip", "ab"]),
 )
 
 
 @given(PARTS, PARTS)
 def test_no_two_routes_limits_or_callers_share_a_key(
-    one: tuple[str, int, str, str, str], other: tuple[str, int, str, str, str]
+    one: tuple[str, int, str, str, str, str], other: tuple[str, int, str, str, str, str]
 ) -> None:
-    def of(parts: tuple[str, int, str, str, str]) -> tuple[str, object]:
-        route, index, per, name, issuer = parts
+    def of(parts: tuple[str, int, str, str, str, str]) -> tuple[str, object]:
+        route, index, per, name, issuer, called = parts
         caller = Caller(name=name, via="oauth", issuer=issuer, token_key=name)
         whose = {"ip": (), "token": (name,), "caller": (name, issuer), "route": ()}[per]
-        return key(per, caller, route=route, index=index), (route, index, per, whose)
+        return key(per, caller, route=route, index=index, name=called), (route, called or index, per, whose)
 
     (one_key, one_meaning), (other_key, other_meaning) = of(one), of(other)
     assert (one_key == other_key) == (one_meaning == other_meaning)

@@ -9,7 +9,7 @@ from worlds import drive, request
 from hms_svc import Policy, PolicyRequest, Verdict
 from hms_svc.core.entry import Entry, PolicyVerdict
 from hms_svc.core.errors import InternalError, PolicyBlocked, TooManyCalls
-from hms_svc.core.model import NOBODY, Forward, Headers, PolicyUse, Route
+from hms_svc.core.model import NOBODY, Forward, Headers, Limit, PolicyUse, Route
 from hms_svc.core.policies import PolicyStep
 
 if TYPE_CHECKING:
@@ -52,10 +52,13 @@ class SpeechlessError(Exception):
         raise RuntimeError("no words")
 
 
+COSTLY = Limit(100, 60, 100, cost_header="X-Cost", max_cost=50)
+
+
 def ask(*answers: Any, runner: Inline | None = None) -> tuple[list[PolicyVerdict], BaseException | None]:
     """What is recorded, and what is raised, when policies answer like this, in order."""
     uses = tuple(PolicyUse(f"says.Says{number}", Says(answer)) for number, answer in enumerate(answers))
-    route = Route(name="r", path="/a", action=Forward(()), auth=(), policies=uses)
+    route = Route(name="r", path="/a", action=Forward(()), auth=(), policies=uses, limits=(COSTLY,))
     entry = Entry(request(), "id", 0, 0)
     try:
         drive(PolicyStep(runner or Inline()).check(SHOWN, route, entry))
@@ -113,6 +116,32 @@ def test_a_long_reason_is_cut() -> None:
         (Verdict(allowed=False), "returned a Verdict that pass_, block and limit would not have built"),
         (Verdict(allowed="no"), "returned a Verdict that pass_, block and limit would not have built"),  # type: ignore[arg-type]  # the fault is the point
         (Verdict(True, reason=None), "returned a Verdict that pass_, block and limit would not have built"),  # type: ignore[arg-type]  # the fault is the point
+        (
+            Verdict(False, 403, "x", headers={"X-A": "1"}),
+            "returned a Verdict that pass_, block and limit would not have built",
+        ),
+        (Verdict(True, headers=[("X-A", "1")]), "returned a Verdict that pass_, block and limit would not have built"),  # type: ignore[arg-type]  # the fault is the point
+        (Verdict.pass_({"X-HMS-Caller": "root"}), "set X-HMS-Caller, which no policy may"),
+        (Verdict.pass_({"x_hms_caller": "root"}), "set x_hms_caller, which no policy may"),
+        (Verdict.pass_({"X-Forwarded-For": "10.0.0.1"}), "set X-Forwarded-For, which no policy may"),
+        (Verdict.pass_({"HOST": "a"}), "set HOST, which no policy may"),
+        (Verdict.pass_({"Content-Length": "0"}), "set Content-Length, which no policy may"),
+        (Verdict.pass_({"Transfer-Encoding": "chunked"}), "set Transfer-Encoding, which no policy may"),
+        (Verdict.pass_({"Connection": "X-A"}), "set Connection, which no policy may"),
+        (Verdict.pass_({"Authorization": "Bearer x"}), "set Authorization, which no policy may"),
+        (Verdict.pass_({"X A": "1"}), "set a field whose name is none (RFC 9110, section 5.1)"),
+        (Verdict.pass_({7: "1"}), "set a field whose name is none (RFC 9110, section 5.1)"),  # type: ignore[dict-item]  # the fault is the point
+        (Verdict.pass_({"X-A": "a\r\nX-Evil: 1"}), "set X-A to what no field can hold (RFC 9110, section 5.5)"),
+        (Verdict.pass_({"X-A": "\N{SNOWMAN}"}), "set X-A to what no field can hold (RFC 9110, section 5.5)"),
+        (Verdict.pass_({"X-A": 7}), "set X-A to what no field can hold (RFC 9110, section 5.5)"),  # type: ignore[dict-item]  # the fault is the point
+        (Verdict.pass_({"X-A": "1", "x_a": "2"}), "set a field twice, in two spellings of its name"),
+        (Verdict.pass_({f"X-{n}": "" for n in range(33)}), "set 33 fields, and at most 32 can be"),
+        (Verdict.pass_({"x-cost": "51"}), "set X-Cost to what is no whole number from 0 to 50"),
+        (Verdict.pass_({"X-Cost": "-1"}), "set X-Cost to what is no whole number from 0 to 50"),
+        (Verdict.pass_({"X-Cost": "1.0"}), "set X-Cost to what is no whole number from 0 to 50"),
+        (Verdict.pass_({"X-Cost": ""}), "set X-Cost to what is no whole number from 0 to 50"),
+        (Verdict.pass_({"X-Cost": "\xb2"}), "set X-Cost to what is no whole number from 0 to 50"),
+        (Verdict.pass_({"X-Cost": "9" * 5_000}), "set X-Cost to what is no whole number from 0 to 50"),
         (Verdict(False, 429, "x", float("nan")), "returned a Verdict that pass_, block and limit would not have built"),  # type: ignore[arg-type]  # the fault is the point
     ],
     ids=repr,
@@ -123,6 +152,37 @@ def test_a_policy_that_fails_refuses_and_only_the_record_says_why(answer: Any, e
     assert refusal.detail == InternalError.default_detail
     assert refusal.cause == f"policy says.Says0 {error}"
     assert recorded == [PolicyVerdict("says.Says0", allowed=False, error=error)]
+
+
+def fields(*answers: Any) -> Any:
+    """What policies that answer like this set on the request."""
+    uses = tuple(PolicyUse(f"says.Says{number}", Says(answer)) for number, answer in enumerate(answers))
+    route = Route(name="r", path="/a", action=Forward(()), auth=(), policies=uses, limits=(COSTLY,))
+    return drive(PolicyStep(Inline()).check(SHOWN, route, Entry(request(), "id", 0, 0)))
+
+
+def test_policies_set_fields_and_of_one_name_the_last_stands() -> None:
+    assert fields(Verdict.pass_()) == ()
+    assert fields(
+        Verdict.pass_({"X-Cost": "0", "X-Tenant": "caf\xe9"}), Verdict.pass_(), Verdict.pass_(headers={"x_cost": "50"})
+    ) == (("X-Tenant", "caf\xe9"), ("x_cost", "50"))
+
+
+def test_what_a_policy_does_to_its_verdict_later_changes_nothing() -> None:
+    said = {"X-Cost": "1"}
+    verdict = Verdict.pass_(said)
+    said["X-Cost"] = "2"
+    assert fields(verdict) == (("X-Cost", "1"),)
+
+
+def test_a_mapping_that_fails_when_it_is_read_is_the_policys_fault() -> None:
+    class Broken(dict[str, str]):
+        def __len__(self) -> int:
+            raise RuntimeError("no length")
+
+    recorded, refusal = ask(Verdict(True, headers=Broken()))
+    assert isinstance(refusal, InternalError)
+    assert recorded[0].error == "raised RuntimeError: no length"
 
 
 def test_an_endless_message_is_cut() -> None:

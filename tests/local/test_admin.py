@@ -11,6 +11,7 @@ from hms_svc.core.changes import Change, changes
 from hms_svc.core.match import RouteTable
 from hms_svc.core.routes import load
 from hms_svc.local.admin import Admin
+from hms_svc.local.admin_limits import LimitsDesk
 
 if TYPE_CHECKING:
     from hms_svc import Policy
@@ -42,7 +43,7 @@ class Held:
 
 def door(token: str | None = "the-token") -> Door:
     made = Door()
-    made.gateway.own = Admin(Held(made), token)
+    made.gateway.own = Admin(Held(made), token, LimitsDesk(made.limits))
     return made
 
 

@@ -1,16 +1,39 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
 from worlds import OwnedClock, drive
 
-from hms_svc.core.gcra import interval_ns
+from hms_svc.core.gcra import SECOND_NS, interval_ns
 from hms_svc.core.model import Limit
+from hms_svc.core.ports import Want
+from hms_svc.core.windows import DAY_S, HOUR_S
 from hms_svc.local.limits import MemoryLimits
 
 ONE_AN_HOUR = Limit(1, 3_600, 1)
+DAILY = Limit(2, DAY_S, 2, window="calendar")
+
+
+@dataclass
+class TwoClocks:
+    """A wall clock that steps, and a monotonic one that began with the machine."""
+
+    wall: int = 1_800_057_600 * SECOND_NS
+    """Midnight."""
+    monotonic: int = 5 * SECOND_NS
+
+    def wall_ns(self) -> int:
+        return self.wall
+
+    def monotonic_ns(self) -> int:
+        return self.monotonic
+
+    def advance(self, seconds: float) -> None:
+        self.wall += round(seconds * SECOND_NS)
+        self.monotonic += round(seconds * SECOND_NS)
 
 
 def test_a_flood_of_distinct_callers_keeps_no_more_buckets_than_the_bound() -> None:
@@ -18,10 +41,10 @@ def test_a_flood_of_distinct_callers_keeps_no_more_buckets_than_the_bound() -> N
     store = MemoryLimits(OwnedClock(), max_keys=10_000)
     tracemalloc.start()
     for number in range(10_000):
-        drive(store.take(f"13:/public/faq:0:ip:{number:09}", ONE_AN_HOUR, 1))
+        drive(store.take(Want(f"13:/public/faq:0:ip:{number:09}", ONE_AN_HOUR, 1)))
     at_the_bound, _ = tracemalloc.get_traced_memory()
     for number in range(10_000, 40_000):
-        drive(store.take(f"13:/public/faq:0:ip:{number:09}", ONE_AN_HOUR, 1))
+        drive(store.take(Want(f"13:/public/faq:0:ip:{number:09}", ONE_AN_HOUR, 1)))
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(store) == 10_001  # the buckets, and the one that the others share
@@ -34,18 +57,23 @@ def test_new_callers_in_a_flood_share_one_bucket_and_the_known_keep_theirs() -> 
     store = MemoryLimits(clock, max_keys=2)
     limit = Limit(2, 60, 2)
     for known in ("a", "b"):
-        assert drive(store.take(known, limit, 1)).allowed
-    assert [drive(store.take(new, limit, 1)).allowed for new in ("c", "d", "e", "f")] == [True, True, False, False]
-    assert drive(store.take("a", limit, 1)).allowed
-    assert not drive(store.take("a", limit, 1)).allowed
+        assert drive(store.take(Want(known, limit, 1))).allowed
+    assert [drive(store.take(Want(new, limit, 1))).allowed for new in ("c", "d", "e", "f")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert drive(store.take(Want("a", limit, 1))).allowed
+    assert not drive(store.take(Want("a", limit, 1))).allowed
 
 
 def test_the_shared_bucket_is_one_a_limit() -> None:
     store = MemoryLimits(OwnedClock(), max_keys=1)
-    drive(store.take("a", ONE_AN_HOUR, 1))
-    assert drive(store.take("b", ONE_AN_HOUR, 1)).allowed
-    assert not drive(store.take("c", ONE_AN_HOUR, 1)).allowed
-    assert drive(store.take("c", Limit(2, 3_600, 2), 1)).allowed
+    drive(store.take(Want("a", ONE_AN_HOUR, 1)))
+    assert drive(store.take(Want("b", ONE_AN_HOUR, 1))).allowed
+    assert not drive(store.take(Want("c", ONE_AN_HOUR, 1))).allowed
+    assert drive(store.take(Want("c", Limit(2, 3_600, 2), 1))).allowed
 
 
 def test_buckets_that_are_full_again_make_room() -> None:
@@ -53,18 +81,18 @@ def test_buckets_that_are_full_again_make_room() -> None:
     store = MemoryLimits(clock, max_keys=3)
     limit = Limit(1, 60, 2)
     for key in ("a", "b", "c"):
-        drive(store.take(key, limit, 1))
-    drive(store.take("b", limit, 1))
+        drive(store.take(Want(key, limit, 1)))
+    drive(store.take(Want("b", limit, 1)))
     clock.advance(60)
-    assert drive(store.take("d", limit, 1)).remaining == 1
+    assert drive(store.take(Want("d", limit, 1))).remaining == 1
     assert len(store) == 2  # b, in use yet, and d
-    assert drive(store.take("b", limit, 0)).remaining == 1
+    assert drive(store.take(Want("b", limit, 0))).remaining == 1
 
 
 def test_only_looking_and_being_refused_keep_nothing() -> None:
     store = MemoryLimits(OwnedClock())
-    drive(store.take("a", ONE_AN_HOUR, 0))
-    drive(store.take("b", ONE_AN_HOUR, 2))
+    drive(store.take(Want("a", ONE_AN_HOUR, 0)))
+    drive(store.take(Want("b", ONE_AN_HOUR, 2)))
     assert len(store) == 0
 
 
@@ -82,7 +110,7 @@ def test_no_caller_is_ever_admitted_more_than_the_limit_says_however_crowded(
     admitted: dict[int, list[tuple[int, int]]] = {}
     for wait, caller, cost in calls:
         clock.ns += wait
-        if drive(store.take(f"caller {caller}", limit, cost)).allowed:
+        if drive(store.take(Want(f"caller {caller}", limit, cost))).allowed:
             admitted.setdefault(caller, []).append((clock.ns, cost))
         assert len(store) <= max_keys + 1
     for taken in admitted.values():
@@ -97,8 +125,87 @@ def test_room_is_made_a_few_buckets_at_a_time() -> None:
     clock = OwnedClock()
     store = MemoryLimits(clock, max_keys=20)
     for number in range(20):
-        drive(store.take(f"old {number}", Limit(1, 60, 1), 1))
+        drive(store.take(Want(f"old {number}", Limit(1, 60, 1), 1)))
     clock.advance(60)
     for number, kept in enumerate((13, 6, 3)):
-        drive(store.take(f"new {number}", ONE_AN_HOUR, 1))
+        drive(store.take(Want(f"new {number}", ONE_AN_HOUR, 1)))
         assert len(store) == kept
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0, 1, 30, 61]), st.integers(0, 8), st.booleans()), max_size=60),
+    st.integers(1, 5),
+)
+def test_a_bucket_that_was_reset_is_a_full_one_however_crowded(
+    steps: list[tuple[int, int, bool]], max_keys: int
+) -> None:
+    clock = OwnedClock()
+    store, limit = MemoryLimits(clock, max_keys), Limit(2, 60, 2)
+    for later_s, caller, resets in steps:
+        clock.advance(later_s)
+        key = f"caller {caller}"
+        if resets and store.reset(Want(key, limit, 1)):
+            assert drive(store.take(Want(key, limit, 0))).remaining == 2
+            assert not store.reset(Want(key, limit, 1))
+        drive(store.take(Want(key, limit, 1)))
+        assert len(store) <= max_keys + 1
+
+
+def test_the_emptiest_buckets_of_a_route_are_found_and_full_ones_are_not() -> None:
+    clock = OwnedClock()
+    store, limit = MemoryLimits(clock), Limit(60, 60, 60)
+    for key, taken in (("a:1", 3), ("a:2", 9), ("a:3", 1), ("b:1", 20)):
+        drive(store.take(Want(key, limit, taken)))
+    assert store.emptiest("a:", limit, 2) == ["a:2", "a:1"]
+    clock.advance(2)
+    assert store.emptiest("a:", limit, 9) == ["a:2", "a:1"]
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(-300, 300) | st.integers(0, 3 * DAY_S), st.integers(0, DAY_S), st.integers(1, 40)),
+        max_size=20,
+    )
+)
+def test_a_wall_clock_that_steps_neither_forgets_nor_doubles_a_quota(steps: list[tuple[int, int, int]]) -> None:
+    clock = TwoClocks()
+    store = MemoryLimits(clock, max_keys=50)
+    admitted: dict[int, int] = {}
+    right_ns = clock.wall - clock.monotonic
+    for wrong, later, others in steps:
+        clock.advance(later)
+        clock.wall = clock.monotonic + right_ns + wrong * SECOND_NS
+        today = clock.wall // SECOND_NS // DAY_S
+        for _ in range(3):
+            admitted[today] = admitted.get(today, 0) + drive(store.take(Want("a", DAILY, 1))).allowed
+        for number in range(others):
+            drive(store.take(Want(f"other {number}", DAILY, 1)))
+    assert all(count <= 2 for count in admitted.values())
+
+
+def test_windows_that_are_over_make_room() -> None:
+    clock = TwoClocks()
+    store = MemoryLimits(clock, max_keys=3)
+    clock.advance(301)
+    for day in range(30):
+        for key in ("a", "b", "c"):
+            assert drive(store.take(Want(key, DAILY, 1))).remaining == 1
+        assert len(store) <= 3, day
+        clock.advance(DAY_S)
+
+
+def test_callers_in_a_flood_share_one_quota_and_the_known_keep_theirs() -> None:
+    clock = TwoClocks()
+    store = MemoryLimits(clock, max_keys=1)
+    assert [drive(store.take(Want(key, DAILY, 1))).remaining for key in ("a", "b", "c", "a")] == [1, 1, 0, 0]
+    assert not drive(store.take(Want("d", DAILY, 1))).allowed
+    clock.advance(DAY_S)
+    assert drive(store.take(Want("d", DAILY, 1))).remaining == 1
+
+
+def test_a_step_of_the_wall_clock_does_nothing_to_buckets() -> None:
+    clock = TwoClocks()
+    store = MemoryLimits(clock)
+    assert drive(store.take(Want("a", ONE_AN_HOUR, 1))).allowed
+    clock.wall += 9 * HOUR_S * SECOND_NS
+    assert not drive(store.take(Want("a", ONE_AN_HOUR, 1))).allowed

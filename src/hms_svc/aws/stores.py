@@ -35,9 +35,10 @@ def limit_store(settings: RouterSettings, clock: Clock, count: Callable[[str], N
         from hms_svc.local.limits import MemoryLimits
 
         return MemoryLimits(clock)
-    from hms_svc.aws.dynamodb_limits import DynamoDbLimits, limits_client
+    from hms_svc.aws.dynamodb_limits import DynamoDbBuckets, limits_client
+    from hms_svc.core.shared_limits import SharedLimits
 
-    return DynamoDbLimits(settings.limits, limits_client, clock, count=count)
+    return SharedLimits(DynamoDbBuckets(settings.limits, limits_client, clock, count=count), clock)
 
 
 def key_stores(settings: RouterSettings, clock: Clock) -> tuple[KeyStore, KeyUseStore]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 NAMESPACE = "hms-svc"
 NO_ROUTE = "none"
 """The dimension ``route`` of what no route served."""
+INSTEAD = {"local": "LimitsDecidedLocally", "allow": "LimitsAllowedUnasked", "deny": "LimitsDeniedUnasked"}
+"""The metrics of requests whose limits' ``on_error`` decided, because the store did not."""
 _MS = 1_000_000
 _log = logging.getLogger("hms_svc")
 _CLIENT_ERROR, _SERVER_ERROR = 400, 500
@@ -69,6 +71,8 @@ class Telemetry:
         self._requests.append((route, outcome(entry), max(0, ended_ns - entry.started_ns) / _MS, upstream_ms))
         if any(verdict.error for verdict in entry.limits):
             self.count("LimitStoreErrors")
+            for on_error in sorted({verdict.on_error for verdict in entry.limits if verdict.on_error}):
+                self.count(INSTEAD[on_error])
         if entry.cause:
             level = logging.ERROR if (entry.status or _SERVER_ERROR) >= _SERVER_ERROR else logging.INFO
             _log.log(level, "refused: %s", entry.refusal or "incomplete", extra={"status": entry.status})

@@ -54,6 +54,17 @@ def read_config(path: Path, policies: Path | None) -> Config:
         raise typer.Exit(BAD) from None
 
 
+def unbuilt(data: bytes, *, source: str) -> Config:
+    """The configuration in ``data``, its policies not built; with problems in it the command ends with exit code 1."""
+    from hms_svc.core.policy import Policy
+
+    try:
+        return load(data, source=source, build_policy=lambda _use, _options: Policy())
+    except RoutesInvalid as invalid:
+        print_problems([str(problem) for problem in invalid.problems])
+        raise typer.Exit(BAD) from None
+
+
 def print_problems(problems: list[str]) -> None:
     """Each problem on a line of its own, on standard error, and how many there are."""
     for problem in problems:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hms_svc import __version__
-from hms_svc.cli import check, explain, history, jobs, keys, reload, routes, start, token
+from hms_svc.cli import check, explain, history, jobs, keys, limits, reload, routes, start, token
 
 app = typer.Typer(
     name="hms-svc",
@@ -27,6 +27,7 @@ app.command("check")(check.check)
 app.command("diff")(check.diff)
 app.command("routes")(routes.routes)
 app.command("explain")(explain.explain)
+app.add_typer(limits.app, name="limits")
 app.add_typer(keys.app, name="keys")
 app.command("token")(token.token)
 app.add_typer(jobs.app, name="jobs")

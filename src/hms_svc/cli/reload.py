@@ -57,7 +57,7 @@ def reload(  # noqa: PLR0917  (options, which typer passes by name)
 
 
 def _into_gateway(routes: Path, gateway: str) -> None:
-    answer = call("PUT", gateway, body=read(routes), source=str(routes))
+    answer = call("PUT", gateway, body=read(routes), params={"source": str(routes)})
     for change in answer["changes"]:
         made = Change(change["kind"], change["name"], tuple(change["fields"]))
         say(str(made), colour=COLOURS[made.kind])

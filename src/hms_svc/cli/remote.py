@@ -12,6 +12,8 @@ from hms_svc.cli.console import BAD, fail, say
 from hms_svc.cli.files import print_problems
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import requests
 
 DEFAULT_GATEWAY = "http://127.0.0.1:8080"
@@ -21,10 +23,17 @@ GatewayUrl = Annotated[
 TIMEOUT_S = 60
 
 
-def call(method: str, gateway: str, *, body: bytes | None = None, source: str = "") -> Any:
-    """What the admin interface answers to ``method /_hms/routes``, as JSON.
+def call(
+    method: str,
+    gateway: str,
+    path: str = "/_hms/routes",
+    *,
+    body: bytes | None = None,
+    params: Mapping[str, str] | None = None,
+) -> Any:
+    """What the admin interface answers to ``method path``, as JSON.
 
-    Whatever else it answers ends the command: with the file's problems and exit code 1, or one sentence and 2.
+    Whatever else it answers ends the command: with the file's problems or one sentence, and exit code 1 or 2.
     """
     import requests
 
@@ -41,8 +50,8 @@ def call(method: str, gateway: str, *, body: bytes | None = None, source: str = 
         try:
             response = session.request(
                 method,
-                f"{gateway.rstrip('/')}/_hms/routes",
-                params={"source": source} if source else None,
+                f"{gateway.rstrip('/')}{path}",
+                params=params,
                 data=body,
                 headers={"Authorization": f"Bearer {token}"},
                 timeout=TIMEOUT_S,

@@ -220,10 +220,11 @@ def _scopes(scopes: frozenset[str]) -> str:
 
 def _limit(verdict: LimitVerdict, request: Request) -> str:
     error = f',"error":{quoted(scrubbed(verdict.error, request))}' if verdict.error else ""
+    instead = f',"on_error":{_known(verdict.on_error)}' if verdict.on_error else ""
     shadow = ',"shadow":true' if verdict.shadow else ""
     return (
-        f'{{"allowed":{_FLAG[verdict.allowed]}{error},"per":{_known(verdict.per)},"policy":{_known(verdict.policy)},'
-        f'"remaining":{verdict.remaining}{shadow}}}'
+        f'{{"allowed":{_FLAG[verdict.allowed]}{error}{instead},"per":{_known(verdict.per)},'
+        f'"policy":{_known(verdict.policy)},"remaining":{verdict.remaining}{shadow}}}'
     )
 
 

@@ -22,6 +22,8 @@ class LimitVerdict(NamedTuple):
     shadow: bool = False
     error: str = ""
     """Why the store could not decide, where it could not."""
+    on_error: str = ""
+    """What decided in its stead: ``local``, ``allow`` or ``deny``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from hms_svc.core.answer import preflight
 from hms_svc.core.arrive import Arrival, arrive
+from hms_svc.core.credentials.bearer import read_authorization
 from hms_svc.core.credentials.key_places import keys_at
+from hms_svc.core.credentials.presented import KEY_DIGITS
 from hms_svc.core.entry import Entry
 from hms_svc.core.errors import Refusal
-from hms_svc.core.model import Enqueue, Forward, Redirect
+from hms_svc.core.limit_keys import bucket_key, key_prefix
+from hms_svc.core.model import Caller, Enqueue, Forward, Redirect
 from hms_svc.core.own import is_own
 from hms_svc.core.rewrite import forwarded_path
 from hms_svc.core.summary import limit_text
+from hms_svc.core.what_if import what_if_text
 
 if TYPE_CHECKING:
     from hms_svc.core.match import Match, RouteTable
     from hms_svc.core.model import Config, Request, Requirements, Route
     from hms_svc.core.ports import Randomness
+    from hms_svc.core.what_if import Pace
 
 Finding = tuple[str, str]
+_DOTS_OF_A_JWT = 2
 
 
-def explain(table: RouteTable, request: Request, randomness: Randomness) -> list[Finding]:
-    """What each step would find, in order; the last line is the answer as far as it can be told beforehand."""
+def explain(table: RouteTable, request: Request, randomness: Randomness, pace: Pace | None = None) -> list[Finding]:
+    """What each step would find, in order; the last line is the answer as far as it can be told beforehand.
+
+    With a ``pace``, also what the route's limits would say if the request came so often.
+    """
     findings: list[Finding] = []
     try:
         arrival = arrive(request, Entry(request, "", 0, 0), randomness, table.config.trusted_proxies)
@@ -34,16 +44,16 @@ def explain(table: RouteTable, request: Request, randomness: Randomness) -> list
         if preflight(table, arrival) is not None:
             return [*findings, ("answer", "204 by the gateway itself: a CORS preflight")]
         match = table.find(arrival.wanted())
+        return findings + _served(arrival, match, table.config, pace)
     except Refusal as refusal:
         allow = dict(refusal.headers).get("Allow")
         if allow and request.method == "OPTIONS":
             return [*findings, ("answer", f"204 by the gateway itself, Allow: {allow}")]
         detail = f"{refusal.response_status} {refusal.detail}" + (f", Allow: {allow}" if allow else "")
         return [*findings, ("answer", detail)]
-    return findings + _served(arrival, match, table.config)
 
 
-def _served(arrival: Arrival, match: Match, config: Config) -> list[Finding]:
+def _served(arrival: Arrival, match: Match, config: Config, pace: Pace | None) -> list[Finding]:
     route = match.route
     findings = [("match", f"route {route.name}" + "".join(f", {k} = {v!r}" for k, v in match.params.items()))]
     presented = [scheme for scheme in route.auth if _times(scheme, arrival.request, route, config)]
@@ -63,6 +73,9 @@ def _served(arrival: Arrival, match: Match, config: Config) -> list[Finding]:
     findings.append(("authorise", f"needs {', '.join(needs)}, else 403" if needs else "nothing more is needed"))
     limits = ", ".join(limit_text(limit) for limit in route.limits)
     findings.append(("limit", f"{limits}, else 429" if limits else "no limit"))
+    findings += [("bucket", whose) for whose in _buckets(arrival, route, config, presented)]
+    if pace is not None:
+        findings += [("what if", said) for said in what_if_text(route.limits, pace)]
     policies = ", ".join(use.name for use in route.policies)
     findings.append(("policies", policies or "none"))
     findings.append(("body", f"up to {route.max_body} bytes, else 413"))
@@ -92,6 +105,32 @@ def _way(scheme: str, route: Route, config: Config) -> str:
         return scheme
     query = f" or ?{route.api_key_query}=" if route.api_key_query else ""
     return f"api_key (in {config.api_key_header}{query})"
+
+
+def _buckets(arrival: Arrival, route: Route, config: Config, presented: list[str]) -> list[str]:
+    """The key of the bucket that each limit takes from, as far as it is known before the credential is verified."""
+    via = presented[0] if presented else "none"
+    caller = Caller(name="", via=via, token_key=_token_key(arrival.request, route, config, via))
+    whose = []
+    for index, limit in enumerate(route.limits):
+        if limit.per == "caller" and presented:
+            whose.append(
+                f"{key_prefix(route.name, index, limit)}caller:{via}:… (of the caller whom the credential proves)"
+            )
+        else:
+            whose.append(bucket_key(route.name, index, limit, caller, arrival.ip))
+    return whose
+
+
+def _token_key(request: Request, route: Route, config: Config, via: str) -> str:
+    """The hash by which what is presented is counted; empty for what is none. Raises `Malformed`."""
+    authorization = read_authorization(request.headers)
+    credential = authorization.token if authorization else ""
+    if via == "api_key":
+        credential = next((key for _, key in keys_at(request, route, config)), credential)
+    elif credential.count(".") == _DOTS_OF_A_JWT:  # which is counted by what is signed
+        credential = credential.rpartition(".")[0]
+    return sha256(credential.encode("utf-8", "surrogatepass")).hexdigest()[:KEY_DIGITS] if credential else ""
 
 
 def _destination(arrival: Arrival, route: Route) -> str:

@@ -59,6 +59,8 @@ class Admitted(NamedTuple):
     route: Route
     caller: Caller
     body: bytes
+    set_by_policies: tuple[tuple[str, str], ...] = ()
+    """Fields, in place of what the caller sent under these names."""
 
 
 class Forwarder:
@@ -134,10 +136,14 @@ def upstream_headers(admitted: Admitted) -> list[tuple[str, str]]:
     arrival, caller = admitted.arrival, admitted.caller
     received = arrival.request.headers
     fields = received.joined()
-    lines = [line for line in received.lines if _passes(line[0])]
+    lines = [line for line in received.lines if is_the_callers(line[0])]
     if "connection" in fields:
         named = connection_options(received)
         lines = [line for line in lines if line[0].lower() not in named]
+    if admitted.set_by_policies:
+        replaced = {plain(name) for name, _ in admitted.set_by_policies}
+        lines = [line for line in lines if plain(line[0]) not in replaced]
+        lines += admitted.set_by_policies
     if admitted.route.request_headers.is_not_empty:
         lines = edit(lines, admitted.route.request_headers)
     if admitted.body or "content-length" in fields or "transfer-encoding" in fields:
@@ -168,13 +174,16 @@ def connection_options(headers: Headers) -> frozenset[str]:
     return frozenset(option.strip().lower() for option in options.split(",")) if options else frozenset()
 
 
+def plain(name: str) -> str:
+    """A field's name as the most careless of servers reads it."""
+    return name.lower().replace("_", "-")
+
+
 @lru_cache(maxsize=2_048)
-def _passes(name: str) -> bool:
-    """Whether a caller's field goes on to the service."""
-    plain = name.lower().replace("_", "-")
-    return (
-        plain not in HOP_BY_HOP and plain not in SET_BY_THE_GATEWAY and not plain.startswith(_PREFIXES_OF_THE_GATEWAY)
-    )
+def is_the_callers(name: str) -> bool:
+    """Whether a field is of those that go on to the service as the caller sent them."""
+    said = plain(name)
+    return said not in HOP_BY_HOP | SET_BY_THE_GATEWAY and not said.startswith(_PREFIXES_OF_THE_GATEWAY)
 
 
 def _forwarding(arrival: Arrival) -> tuple[tuple[str, str], ...]:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hms_svc.core.limit import Limiter
     from hms_svc.core.model import Caller
     from hms_svc.core.policies import PolicyStep
+    from hms_svc.core.policy_fields import Fields
 
 Lines = tuple[tuple[str, str], ...]
 
@@ -127,23 +128,30 @@ class Gateway:
 
         caller = entry.caller = await steps.authenticator.identify(request, route, config)
         authorise(route, caller)
-        extra += await steps.limiter.take(route, caller, arrival.ip, entry)
+        told = await steps.limiter.take(route, caller, arrival.ip, entry)
+        extra += told.lines
 
         body = await _read_body(request, route.max_body, entry)
+        fields: Fields = ()
         if route.policies:
-            await steps.policies.check(_shown_to_policies(arrival, match, caller, body), route, entry)
+            fields = await steps.policies.check(_shown_to_policies(arrival, match, caller, body), route, entry)
+        if told.rest:
+            extra.clear()
+            extra += (await steps.limiter.take_rest(told, fields, entry)).lines
         if route.audit == "required":
             self._record_before(entry)
 
-        action = route.action
+        return await self._serve(Admitted(arrival, route, caller, body, fields), entry)
+
+    async def _serve(self, admitted: Admitted, entry: Entry) -> Response:
+        action = admitted.route.action
         if isinstance(action, Redirect):
-            return redirect(arrival, route, action)
-        admitted = Admitted(arrival, route, caller, body)
+            return redirect(admitted.arrival, admitted.route, action)
         if isinstance(action, Forward):
-            if action.if_async is None or not prefers_async(request.headers):
-                return await steps.forwarder.forward(admitted, action, entry)
+            if action.if_async is None or not prefers_async(admitted.arrival.request.headers):
+                return await self._steps.forwarder.forward(admitted, action, entry)
             action = action.if_async
-        response, entry.job_id = await steps.enqueuer.enqueue(admitted, action)
+        response, entry.job_id = await self._steps.enqueuer.enqueue(admitted, action)
         return response
 
     def _open(self, request: Request, table: RouteTable) -> Entry:

@@ -50,7 +50,7 @@ def prefers_async(headers: Headers) -> bool:
 
 def job_from(admitted: Admitted, *, job_id: str, time_ns: int, queue: str) -> Job:
     """The job that an admitted request becomes, at ``time_ns`` since 1970."""
-    arrival, route, caller, body = admitted
+    arrival, route, caller, body, _ = admitted
     request = arrival.request
     seconds, fraction_ns = divmod(time_ns, 1_000_000_000)
     attributes = {

@@ -1,8 +1,9 @@
 """The step that counts a call against its route's limits, and what the answer says of them.
 
-The most restrictive limit decides. A call that one limit refuses takes nothing of the others: where there are several,
-all are looked at first, and taken from only when none refuses. A limit in shadow counts and is recorded; it never
-refuses, and the caller is told nothing of it.
+The most restrictive limit decides, and a call that one limit refuses takes nothing of the others: the store takes all
+or none. A limit in shadow counts and is recorded; it never refuses, and the caller is told nothing of it.
+
+Limits whose cost a policy says are asked after the policies, the others before: so these bound how often policies run.
 """
 
 from __future__ import annotations
@@ -12,38 +13,49 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hms_svc.core.entry import LimitVerdict
 from hms_svc.core.errors import TooManyCalls, Unavailable
-from hms_svc.core.gcra import SECOND_NS, refused
-from hms_svc.core.limit_keys import bucket_key
-from hms_svc.core.ports import Decision, StoreUnavailable
+from hms_svc.core.gcra import SECOND_NS, judged
+from hms_svc.core.limit_keys import policy_name, wants
+from hms_svc.core.policy_fields import cost
+from hms_svc.core.ports import Decision, StoreUnavailable, Want
+from hms_svc.core.windows import CALENDAR, MONTH_S
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hms_svc.core.entry import Entry
     from hms_svc.core.model import Caller, Limit, Route
+    from hms_svc.core.policy_fields import Fields
     from hms_svc.core.ports import LimitStore
 
 Lines = tuple[tuple[str, str], ...]
 
 
+class _Asked(NamedTuple):
+    """What a call costs by one limit, and the limit's place in the route."""
+
+    place: int
+    want: Want
+
+
 class _Answered(NamedTuple):
-    """What one limit said."""
+    """What a limit said."""
 
-    policy: str
-    """As in ``RateLimit-Policy`` (draft-ietf-httpapi-ratelimit-headers): its name, quota and window in seconds."""
-    limit: Limit
-    decision: Decision | None
-    """None: the store did not say, and the limit lets calls pass then."""
-    error: str = ""
+    place: int
+    want: Want
+    decision: Decision
 
-    def judged(self) -> _Answered:
-        """Of a limit that was only looked at: what it says of the call."""
-        if self.decision is None or self.decision.remaining >= self.limit.cost:
-            return self
-        return self._replace(decision=refused(self.decision, self.limit))
 
-    @property
-    def refuses(self) -> bool:
-        """Whether the call goes no further."""
-        return self.decision is not None and not self.decision.allowed and not self.limit.shadow
+class Told(NamedTuple):
+    """What a call's limits have said so far."""
+
+    lines: Lines = ()
+    """For the header of its answer."""
+    answered: tuple[_Answered, ...] = ()
+    rest: tuple[_Asked, ...] = ()
+    """What is not asked for yet, as its cost is the policies' to say."""
+
+
+_NOTHING = Told()
 
 
 class Limiter:
@@ -53,83 +65,133 @@ class Limiter:
         self._store = store
         self._fallback = fallback
 
-    async def take(self, route: Route, caller: Caller, ip: str, entry: Entry) -> Lines:
-        """Take what this call costs: the header lines its answer carries.
+    async def take(self, route: Route, caller: Caller, ip: str, entry: Entry) -> Told:
+        """Take what this call costs, of the limits that know it.
 
         Raises `TooManyCalls` when a limit refuses and `Unavailable` when one cannot be decided and says ``deny``.
         """
-        limits = route.limits
-        if not limits:
-            return ()
-        keys = [bucket_key(route.name, index, limit, caller, ip) for index, limit in enumerate(limits)]
-        answered = await self._ask_all(limits, keys)
-        for policy, limit, decision, error in answered:
-            allowed, remaining = (decision.allowed, decision.remaining) if decision else (True, 0)
-            entry.limits.append(LimitVerdict(limit.per, policy, allowed, remaining, limit.shadow, error))
-        return _told([(it, it.decision) for it in answered if it.decision is not None and not it.limit.shadow])
+        if not route.limits:
+            return _NOTHING
+        asked = [_Asked(index, want) for index, want in enumerate(wants(route, caller, ip))]
+        rest = [it for it in asked if it.want.limit.cost_header]
+        if rest:
+            asked = [it for it in asked if not it.want.limit.cost_header]
+        answered = await self._ask(asked, entry)
+        return Told(_lines(answered), tuple(answered), tuple(rest))
 
-    async def _ask_all(self, limits: tuple[Limit, ...], keys: list[str]) -> list[_Answered]:
-        if len(limits) == 1:
-            return [await self._ask(0, limits[0], keys[0], limits[0].cost)]
-        looked = [(await self._ask(i, limit, keys[i], 0)).judged() for i, limit in enumerate(limits)]
-        if any(it.refuses for it in looked):
-            return looked
-        return [await self._ask(i, limit, keys[i], limit.cost) for i, limit in enumerate(limits)]
+    async def take_rest(self, told: Told, fields: Fields, entry: Entry) -> Told:
+        """Take what the call costs of the other limits, by the fields that policies set. Raises as `take` does.
 
-    async def _ask(self, index: int, limit: Limit, key: str, cost: int) -> _Answered:
-        """What the store says of ``cost`` tokens; when it cannot say, what the limit wants then."""
-        policy = _policy(index, limit.limit, limit.period_s)
+        What `take` has taken stays taken when these refuse: the call has been through the policies.
+        """
+        asked = [_Asked(i, want._replace(cost=cost(want.limit, fields) or 0)) for i, want in told.rest]
+        answered = sorted([*told.answered, *await self._ask(asked, entry)], key=lambda it: it.place)
+        return Told(_lines(answered, taken=told.answered), tuple(answered))
+
+    async def _ask(self, asked: list[_Asked], entry: Entry) -> list[_Answered]:
+        """What the store says, noted in ``entry``; when it cannot say, what the limits want then."""
         try:
-            return _Answered(policy, limit, await self._store.take(key, limit, cost))
+            decisions = await _taken(self._store, asked)
         except StoreUnavailable as error:
-            broken = f"the limit store is unavailable: {error}"
-        if limit.on_error == "local":
+            return await self._without_store(asked, f"the limit store is unavailable: {error}", entry)
+        answered = []
+        for (index, want), decision in zip(asked, decisions, strict=True):
+            answered.append(_Answered(index, want, decision))
+            limit = want.limit
+            verdict = LimitVerdict(
+                limit.per, _policy_of(index, limit), decision.allowed, decision.remaining, limit.shadow
+            )
+            entry.limits.append(verdict)
+        return answered
+
+    async def _without_store(self, asked: list[_Asked], broken: str, entry: Entry) -> list[_Answered]:
+        """What each limit's ``on_error`` says, recorded with what is ``broken``."""
+        closing = [it for it in asked if it.want.limit.on_error == "deny"]
+        here = [it for it in asked if it.want.limit.on_error == "local"]
+        answered: list[_Answered] = []
+        if all(it.want.limit.shadow for it in closing):  # else the call ends here, and takes nothing
             try:
-                return _Answered(policy, limit, await self._fallback.take(key, limit, cost), broken)
+                decisions = await _taken(self._fallback, here)
+                answered = [_Answered(*it, decision) for it, decision in zip(here, decisions, strict=True)]
             except StoreUnavailable as error:
                 broken = f"{broken}; and here: {error}"
-        if limit.on_error == "allow" or limit.shadow:
-            return _Answered(policy, limit, None, broken)
-        raise Unavailable(cause=broken)
+                closing += here
+        local = {it.place: it.decision for it in answered}
+        for it in asked:
+            limit, decision, closes = it.want.limit, local.get(it.place), it in closing
+            allowed, remaining = (decision.allowed, decision.remaining) if decision else (not closes, 0)
+            on_error = "deny" if closes else limit.on_error
+            policy = _policy_of(it.place, limit)
+            entry.limits.append(LimitVerdict(limit.per, policy, allowed, remaining, limit.shadow, broken, on_error))
+        if any(not it.want.limit.shadow for it in closing):
+            raise Unavailable(cause=broken)
+        return answered
+
+
+async def _taken(store: LimitStore, asked: list[_Asked]) -> list[Decision]:
+    """What ``store`` says of each. One limit is the usual case, and has a way of its own; a cost of 0 only looks."""
+    if len(asked) == 1:
+        return [await store.take(asked[0].want)]
+    decisions = {index: await store.take(want) for index, want in asked if not want.cost}
+    costly = [it for it in asked if it.want.cost]
+    if costly:
+        said = await store.take_all([want for _, want in costly])
+        decisions |= {it.place: decision for it, decision in zip(costly, said, strict=True)}
+    return [decisions[index] for index, _ in asked]
+
+
+def _policy_of(index: int, limit: Limit) -> str:
+    """One item of ``RateLimit-Policy`` (draft-ietf-httpapi-ratelimit-headers): name, quota, window in seconds.
+
+    Calendar months have no window, since not all have the same length.
+    """
+    window_s = 0 if limit.window == CALENDAR and limit.period_s == MONTH_S else limit.period_s
+    return _policy(index, limit.name, limit.limit, window_s)
 
 
 @lru_cache(maxsize=1_024)
-def _policy(index: int, quota: int, window_s: int) -> str:
-    """One item of ``RateLimit-Policy``."""
-    return f'"{f"default-{index + 1}" if index else "default"}";q={quota};w={window_s}'
+def _policy(index: int, name: str, quota: int, window_s: int) -> str:
+    return f'"{policy_name(index, name)}";q={quota}{f";w={window_s}" if window_s else ""}'
 
 
-def _told(shown: list[tuple[_Answered, Decision]]) -> Lines:
-    """What the caller is told of these limits: header lines, or a refusal that carries them."""
+def _lines(answered: list[_Answered], taken: Sequence[_Answered] = ()) -> Lines:
+    """What the caller is told of these limits: header lines, or a refusal that carries them.
+
+    Of ``taken``, those among them that were asked before, the call has taken its cost, and will need it again.
+    """
+    shown = [it for it in answered if not it.want.limit.shadow]
     if not shown:
         return ()
-    refusing = [decision for _, decision in shown if not decision.allowed]
-    tightest, left = min(shown, key=_restriction) if len(shown) > 1 else shown[0]
+    tightest = min(shown, key=_restriction) if len(shown) > 1 else shown[0]
+    left, limit = tightest.decision, tightest.want.limit
     full_s = _whole_seconds(left.reset_ns)
-    name = tightest.policy.partition(";")[0]
+    policies = [_policy_of(it.place, it.want.limit) for it in shown]
     lines: Lines = (
-        ("RateLimit-Policy", ", ".join([it.policy for it, _ in shown])),
-        ("RateLimit", f"{name};r={left.remaining};t={full_s}"),
+        ("RateLimit-Policy", ", ".join(policies)),
+        ("RateLimit", f'"{policy_name(tightest.place, limit.name)}";r={left.remaining};t={full_s}'),
     )
-    if tightest.limit.legacy_headers:
+    if limit.legacy_headers:
         lines += (
-            ("X-RateLimit-Limit", str(tightest.limit.limit)),
+            ("X-RateLimit-Limit", str(limit.limit)),
             ("X-RateLimit-Remaining", str(left.remaining)),
             ("X-RateLimit-Reset", str(full_s)),
         )
+    refusing = [it.decision for it in shown if not it.decision.allowed]
     if not refusing:
         return lines
     waits = [decision.retry_ns for decision in refusing if decision.retry_ns is not None]
     if len(waits) == len(refusing):
+        again = [judged(it.decision, it.want.limit, it.want.cost) for it in shown if it in taken]
+        waits += [decision.retry_ns for decision in again if decision.retry_ns is not None]
         lines += (("Retry-After", str(_whole_seconds(max(waits)))),)
     raise TooManyCalls(headers=lines)
 
 
-def _restriction(pair: tuple[_Answered, Decision]) -> tuple[bool, float, int]:
+def _restriction(it: _Answered) -> tuple[bool, float, int]:
     """Sorts the most restrictive limit first: refuses, and for longest; else has the fewest calls left."""
-    answered, decision = pair
+    decision = it.decision
     if decision.allowed:
-        return True, decision.remaining // max(answered.limit.cost, 1), -decision.reset_ns
+        return True, decision.remaining // max(it.want.cost, 1), -decision.reset_ns
     return False, -decision.retry_ns if decision.retry_ns is not None else float("-inf"), 0
 
 

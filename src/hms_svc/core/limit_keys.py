@@ -1,4 +1,4 @@
-"""Whose bucket a call takes from: the key of a limit's bucket, which no two callers, limits or routes share."""
+"""What names a limit, and whose bucket a call takes from: a key that no two callers, limits or routes share."""
 
 from __future__ import annotations
 
@@ -7,20 +7,34 @@ import ipaddress
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from hms_svc.core.plans import planned
+from hms_svc.core.ports import Want
+from hms_svc.core.windows import ROLLING
+
 if TYPE_CHECKING:
-    from hms_svc.core.model import Caller, Limit
+    from hms_svc.core.model import Caller, Limit, Route
 
 LONGEST_KEY = 200
 """Characters; a longer key is hashed, so that a bucket's size is bounded whatever a token says its subject is."""
-_IPV6_HOST_BITS = 64
-"""Of an IPv6 address. The rest is one customer's network, inside which addresses cost nothing (RFC 6177)."""
+
+
+def policy_name(index: int, name: str) -> str:
+    """What the route's limit number ``index`` is called in ``RateLimit-Policy``; ``name`` may be empty."""
+    return name or (f"default-{index + 1}" if index else "default")
+
+
+def wants(route: Route, caller: Caller, ip: str) -> list[Want]:
+    """What a call takes, one for each limit of the route, in the file's order; of a limit with plans, the caller's."""
+    limits = [planned(limit, caller) if limit.plans else limit for limit in route.limits]
+    return [Want(bucket_key(route.name, i, limit, caller, ip), limit, limit.cost) for i, limit in enumerate(limits)]
 
 
 def bucket_key(route_name: str, index: int, limit: Limit, caller: Caller, ip: str) -> str:
     """The key of the bucket for this call under the route's limit number ``index``.
 
     A caller without what ``per`` counts by (no credential, no name) is counted by address. Every part of free text is
-    preceded by its length, so no name can be made that reads as another key.
+    preceded by its length, so no name can be made that reads as another key. A limit with a name keeps its buckets when
+    it changes its place in the list. Plans have buckets of their own, but for calendar windows (see `plans`).
     """
     per = limit.per
     if per == "token" and caller.token_key:
@@ -30,20 +44,31 @@ def bucket_key(route_name: str, index: int, limit: Limit, caller: Caller, ip: st
     elif per == "route":
         whose = "route"
     else:
-        whose = f"ip:{network(ip) if ':' in ip else ip}"
-    key = f"{len(route_name)}:{route_name}:{index}:{whose}"
+        whose = f"ip:{network(ip, limit.ipv6_prefix) if ':' in ip else ip}"
+    key = f"{key_prefix(route_name, index, limit)}{whose}"
     return (
         key if len(key) <= LONGEST_KEY else f"sha256:{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
     )
 
 
+def key_prefix(route_name: str, index: int, limit: Limit) -> str:
+    """What the keys of all buckets of this limit begin with, those of its plans too; but for the hashed ones."""
+    which = f"n{len(limit.name)}:{limit.name}" if limit.name else str(index)
+    if limit.plan and limit.window == ROLLING:
+        which += f":plan:{len(limit.plan)}:{limit.plan}"
+    return f"{len(route_name)}:{route_name}:{which}:"
+
+
 @lru_cache(maxsize=4_096)
-def network(ip: str) -> str:
-    """The network an IPv6 address is counted by; an IPv4 address in IPv6 clothes (RFC 4291, 2.5.5.2) by itself."""
+def network(ip: str, prefix: int) -> str:
+    """The network an IPv6 address is counted by; an IPv4 address in IPv6 clothes (RFC 4291, 2.5.5.2) by itself.
+
+    One customer has a network of 64 bits or more, inside which addresses cost nothing (RFC 6177).
+    """
     try:
         address = ipaddress.IPv6Address(ip)
     except ValueError:
         return ip
     if address.ipv4_mapped:
         return str(address.ipv4_mapped)
-    return f"{int(address) >> _IPV6_HOST_BITS:x}::/64"
+    return f"{int(address) >> (128 - prefix):x}::/{prefix}"

@@ -196,7 +196,10 @@ class Requirements:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A token bucket: holds ``burst``, refills ``limit`` every ``period_s`` seconds."""
+    """A token bucket: holds ``burst``, refills ``limit`` every ``period_s`` seconds.
+
+    Of a calendar window it holds ``limit`` at the start of each hour, day or month (UTC), and refills nothing.
+    """
 
     limit: int
     period_s: int
@@ -204,11 +207,27 @@ class Limit:
     per: str = "ip"
     """Whose bucket: ``ip``, ``token``, ``caller`` or ``route``."""
     cost: int = 1
+    """Tokens; where there is a ``cost_header``, when no policy sets it."""
     shadow: bool = False
     on_error: str = "local"
     """When the store is down: ``local``, ``allow`` or ``deny``."""
     legacy_headers: bool = False
     """Whether ``X-RateLimit-*`` is sent too."""
+    ipv6_prefix: int = 64
+    """Bits of an IPv6 address that are counted as one caller's network."""
+    name: str = ""
+    """In ``RateLimit-Policy``; empty: ``default``, or ``default-2`` by its place among the route's limits."""
+    window: str = "rolling"
+    """``rolling`` or ``calendar``."""
+    cost_header: str = ""
+    """The field in which a policy says what the call costs, from 0 to ``max_cost`` tokens."""
+    max_cost: int = 0
+    plan: str = ""
+    """The plan whose limit this is."""
+    plan_claim: str = ""
+    """The claim that names the caller's plan."""
+    plans: Mapping[str, Limit] = field(default_factory=_empty, hash=False)
+    """By the name of the plan, the limit that holds instead of this one."""
 
 
 @dataclass(frozen=True, slots=True)

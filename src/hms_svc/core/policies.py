@@ -7,12 +7,15 @@ nothing of that; the record names the policy and what it did.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hms_svc.core.entry import PolicyVerdict
 from hms_svc.core.errors import InternalError, PolicyBlocked, TooManyCalls
 from hms_svc.core.policy import Verdict
 from hms_svc.core.policy_faults import LONGEST, described
+from hms_svc.core.policy_fields import fault, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,9 +23,10 @@ if TYPE_CHECKING:
     from hms_svc.core.entry import Entry
     from hms_svc.core.model import PolicyUse, Route
     from hms_svc.core.policy import PolicyRequest
+    from hms_svc.core.policy_fields import Fields
     from hms_svc.core.ports import PolicyRunner
 
-_VERDICT_PARTS = ("allowed", "status", "reason", "retry_after_s")
+_VERDICT_PARTS = ("allowed", "status", "reason", "retry_after_s", "headers")
 
 
 class PolicyStep:
@@ -32,11 +36,12 @@ class PolicyStep:
         self._runner = runner
         self._timeout_s = timeout_s
 
-    async def check(self, request: PolicyRequest, route: Route, entry: Entry) -> None:
-        """Return when every policy lets ``request`` pass.
+    async def check(self, request: PolicyRequest, route: Route, entry: Entry) -> Fields:
+        """When every policy lets ``request`` pass, the fields that they set on it; of one name the last.
 
         Raises `PolicyBlocked` or `TooManyCalls` when one says no and `InternalError` when one fails.
         """
+        fields: Fields = ()
         for use in route.policies:
             verdict = await self._ask(use, request, route)
             if isinstance(verdict, str):
@@ -46,6 +51,9 @@ class PolicyStep:
             entry.policies.append(PolicyVerdict(use.name, verdict.allowed, reason))
             if not verdict.allowed:
                 raise _refusal(verdict, reason)
+            if verdict.headers:
+                fields = joined(fields, verdict.headers)
+        return fields
 
     async def _ask(self, use: PolicyUse, request: PolicyRequest, route: Route) -> Verdict | str:
         """What the policy says, or what is wrong with it."""
@@ -60,29 +68,32 @@ def _guarded(use: PolicyUse, request: PolicyRequest, route: Route) -> Callable[[
 
     def check() -> Verdict | str:
         try:
-            verdict = use.policy.check(request, route)
+            return _checked(use.policy.check(request, route), route)
         except BaseException as error:  # noqa: BLE001  (sys.exit() in a plug-in must not end a worker, or the gateway)
             return f"raised {described(error)}"
-        return _fault(verdict) or verdict
 
     return check
 
 
-def _fault(verdict: Any) -> str:
-    """What is wrong with what a policy returned; empty when nothing is. A `Verdict` can be built without its rules."""
+def _checked(verdict: Any, route: Route) -> Verdict | str:
+    """What a policy returned, or what is wrong with it. A `Verdict` can be built without its rules."""
     if not isinstance(verdict, Verdict):
         return f"returned {type(verdict).__name__} instead of a Verdict"
-    allowed, status, reason, retry = (getattr(verdict, name) for name in _VERDICT_PARTS)
-    passes = allowed is True
+    allowed, status, reason, retry, headers = (getattr(verdict, name) for name in _VERDICT_PARTS)
+    passes = allowed is True and isinstance(headers, Mapping)
     refuses = (
         allowed is False
         and type(status) is int
         and 400 <= status <= 599  # noqa: PLR2004  (client and server errors, RFC 9110, section 15)
         and (retry is None or (isinstance(retry, int | float) and 0 <= retry < math.inf))
+        and not headers
     )
-    if isinstance(reason, str) and (passes or refuses):
-        return ""
-    return "returned a Verdict that pass_, block and limit would not have built"
+    if not isinstance(reason, str) or not (passes or refuses):
+        return "returned a Verdict that pass_, block and limit would not have built"
+    if not headers:
+        return verdict
+    fields = dict(headers)  # the policy's own may change later
+    return fault(fields, route.limits) or replace(verdict, headers=fields)
 
 
 def _refusal(verdict: Verdict, reason: str) -> PolicyBlocked | TooManyCalls:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,11 +20,12 @@ class Verdict:
     status: int = 200
     reason: str = ""
     retry_after_s: int | None = None
+    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), hash=False)
 
     @classmethod
-    def pass_(cls) -> Verdict:
-        """The request goes on."""
-        return cls(allowed=True)
+    def pass_(cls, headers: Mapping[str, str] | None = None) -> Verdict:
+        """The request goes on, with ``headers`` in place of what the caller sent under these names."""
+        return cls(allowed=True, headers=MappingProxyType(dict(headers or {})))
 
     @classmethod
     def block(cls, reason: str, status: int = 403) -> Verdict:

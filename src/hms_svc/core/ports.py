@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from hms_svc.core.model import BodyStream, ClientCertificate, Headers, Issuer, Limit, Target
 
@@ -52,20 +52,83 @@ class Decision(NamedTuple):
     remaining: int
     """Tokens that are left now."""
     reset_ns: int
-    """Until the bucket is full again, nanoseconds."""
+    """Until the bucket is full again, nanoseconds; of a calendar window, until it ends."""
     retry_ns: int | None = None
     """When refused: until the same call would be allowed, nanoseconds; None if never (it costs more than the bucket
     holds)."""
 
 
+class Want(NamedTuple):
+    """What a call costs by one limit."""
+
+    key: str
+    """The bucket's."""
+    limit: Limit
+    cost: int
+    """Tokens."""
+
+
 class LimitStore(Protocol):
     """The buckets of the rate limits, one a key."""
 
-    async def take(self, key: str, limit: Limit, cost: int) -> Decision:
-        """Take ``cost`` tokens of ``key``'s bucket if they are there; a cost of 0 only looks.
+    async def take(self, want: Want) -> Decision:
+        """Take the cost of the bucket if it is there; a cost of 0 only looks.
 
         Raises `StoreUnavailable` when it could not decide; then nothing may be assumed about what was taken.
         """
+        ...
+
+    async def take_all(self, wants: Sequence[Want]) -> list[Decision]:
+        """Take all of the costs or, where one is refused by a limit that is not in shadow, none. A decision a want.
+
+        Raises `StoreUnavailable` as `take` does.
+        """
+        ...
+
+
+class Bucket(NamedTuple):
+    """A bucket of the rate limits as it stands in a table (see `gcra`)."""
+
+    tat_ns: int
+    """By the wall clock of who wrote it."""
+    written_s: int
+
+
+class Change(NamedTuple):
+    """A change of a bucket's TAT, made if ``low_ns`` <= TAT <= ``high_ns``."""
+
+    tat_ns: int
+    """The new one, or what is added to the old one."""
+    piece_ns: int
+    """What whoever makes the change holds then: the last piece of the bucket's time, that long."""
+    low_ns: int
+    high_ns: int
+    is_added: bool = False
+    or_absent: bool = False
+    """Made also where there is no bucket: one that is not there is full."""
+
+
+class Answer(NamedTuple):
+    """What became of a change."""
+
+    made: bool
+    bucket: Bucket | None
+    """As it stands now, changed or not; None: there is none."""
+
+
+class BucketTable(Protocol):
+    """The buckets that several environments share."""
+
+    async def change(self, key: str, change: Change, *, now_ns: int, full_ns: int) -> Answer:
+        """Make the change if its condition holds, in one step that nobody can come between.
+
+        From ``full_ns`` on the bucket is full and may be forgotten. Raises `StoreUnavailable` when nobody knows
+        whether the change was made.
+        """
+        ...
+
+    async def look(self, key: str) -> Bucket | None:
+        """The bucket as it stands, None when there is none. Raises `StoreUnavailable`."""
         ...
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hms_svc.core.model import Enqueue, Forward, Redirect
+from hms_svc.core.windows import MONTH_S, ROLLING
 
 if TYPE_CHECKING:
     from hms_svc.core.model import Limit, Route
 
-_UNITS = {1: "s", 60: "m", 3_600: "h", 86_400: "d"}
+_UNITS = {1: "s", 60: "m", 3_600: "h", 86_400: "d", MONTH_S: "month"}
 
 
 def summary(route: Route) -> dict[str, str]:
@@ -28,13 +29,21 @@ def summary(route: Route) -> dict[str, str]:
 
 def limit_text(limit: Limit) -> str:
     """As routes.yml would say it: ``30/m per_token``."""
-    unit = _UNITS.get(limit.period_s, f"{limit.period_s}s")
-    text = f"{limit.limit}/{unit}"
-    if limit.burst != limit.limit:
-        text += f" burst {limit.burst}"
+    text = _rate(limit)
     if limit.per != "ip":
         text += f" per_{limit.per}"
+    if limit.cost_header:
+        text += f" cost from {limit.cost_header}"
+    if limit.plans:
+        text += f" by {limit.plan_claim}: {', '.join(f'{name} {_rate(own)}' for name, own in limit.plans.items())}"
     return f"{text} (shadow)" if limit.shadow else text
+
+
+def _rate(limit: Limit) -> str:
+    text = f"{limit.limit}/{_UNITS.get(limit.period_s, f'{limit.period_s}s')}"
+    if limit.window != ROLLING:
+        text += f" {limit.window}"
+    return f"{text} burst {limit.burst}" if limit.burst != limit.limit else text
 
 
 def destination(route: Route) -> str:

@@ -1,4 +1,4 @@
-"""The admin interface under ``/_hms/`` of a gateway on one machine: health, the routes in force, a reload.
+"""The admin interface under ``/_hms/`` of a gateway on one machine: health, routes in force, a reload, limits.
 
 Everything but health needs the admin token. Without a token configured there is no admin interface at all.
 """
@@ -16,14 +16,21 @@ from hms_svc.core.model import Caller, Headers, Response
 from hms_svc.core.own import health, json_response
 from hms_svc.core.routes import RoutesInvalid
 from hms_svc.core.summary import summary
+from hms_svc.local.admin_limits import LIMITS
 
 if TYPE_CHECKING:
     from hms_svc.core.arrive import Arrival
     from hms_svc.core.changes import Change
     from hms_svc.core.entry import Entry
     from hms_svc.core.model import Config
+    from hms_svc.local.admin_limits import LimitsDesk
 
 ROUTES = "/_hms/routes"
+_DONE = {
+    ROUTES: {"GET": "routes", "PUT": "reload", "POST": "reload"},
+    LIMITS: {"GET": "limits", "DELETE": "limits reset"},
+}
+"""What the record says an admin request did, by path and method."""
 ADMIN = Caller(name="admin", via="admin_token")
 """Who the record says called: there is one admin token, not one a person."""
 MAX_ROUTES_FILE = 8 * 1024 * 1024
@@ -46,19 +53,22 @@ class RoutesInForce(Protocol):
 class Admin:
     """The own paths of a gateway with an admin interface."""
 
-    def __init__(self, routes: RoutesInForce, token: str | None) -> None:
+    def __init__(self, routes: RoutesInForce, token: str | None, limits: LimitsDesk) -> None:
         self._routes = routes
+        self._limits = limits
         self._token = token.encode() if token else None
 
     async def answer(self, arrival: Arrival, entry: Entry) -> Response:
         """Dispatch one admin request; what it did is in the record."""
-        if arrival.path != ROUTES:
+        if arrival.path not in _DONE:
             entry.admin = "health"
             return health(arrival)
         method = arrival.request.method
-        entry.admin = {"PUT": "reload", "POST": "reload"}.get(method, "routes")
+        entry.admin = _DONE[arrival.path].get(method) or _DONE[arrival.path]["GET"]
         self._authenticate(arrival)
         entry.caller = ADMIN
+        if arrival.path == LIMITS:
+            return await self._limits.answer(arrival, self._routes.config, entry)
         if method in {"GET", "HEAD"}:
             config = self._routes.config
             return json_response(200, {"sha256": config.sha256, "routes": [summary(route) for route in config.routes]})

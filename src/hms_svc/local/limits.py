@@ -1,33 +1,94 @@
 """Rate limits in the memory of one process: exact, and bounded however many callers come.
 
-At most ``max_keys`` buckets are kept. Buckets that are full again are dropped first: a bucket that is not there is a
-full one, so nothing is forgotten. When every bucket kept is in use, callers without one share a bucket of the same
-limit, the overflow. A caller who then gets a bucket of their own finds in it what was left in the shared one; so no
-caller is ever admitted more often than the limit says, flood or not.
+At most ``max_keys`` buckets are kept, and as many of calendar windows. Buckets that are full again are dropped first:
+one that is not there is a full one, so nothing is forgotten. When all are in use, callers without one share
+a bucket of the same limit, the overflow. A caller who then gets a bucket of their own finds in it what was left in the
+shared one; so no caller is ever admitted more often than the limit says, flood or not.
+
+Buckets go by the monotonic clock, which never steps. A calendar window goes by the wall clock, and is dropped when it
+is long over by both: a wall clock that steps ahead and back again finds what was counted.
 
 For one thread: no method suspends, so decisions never interleave.
 """
 
 from __future__ import annotations
 
-from heapq import heappop, heappush, heapreplace
+from heapq import heappop, heappush, heapreplace, nlargest
 from typing import TYPE_CHECKING
 
-from hms_svc.core.gcra import decide
+from hms_svc.core.gcra import SECOND_NS, decide, judged
+from hms_svc.core.ports import Want
+from hms_svc.core.windows import ROLLING, windowed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hms_svc.core.model import Limit
     from hms_svc.core.ports import Clock, Decision
 
 _SWEPT_PER_NEW_KEY = 8
 """Buckets looked at when one comes: the work of one call is bounded, and still more can go than come."""
 
+_SLACK_NS = 300 * SECOND_NS
+"""How long a window is kept when it is over: so far may the wall clock be set back."""
+
 
 class MemoryLimits:
     """A `LimitStore`. A decision is O(1), the first of a key O(log n)."""
 
     def __init__(self, clock: Clock, max_keys: int = 100_000) -> None:
-        self._now_ns = clock.monotonic_ns
+        self._monotonic_ns = clock.monotonic_ns
+        self._wall_ns = clock.wall_ns
+        self._begun_ns = clock.wall_ns() - clock.monotonic_ns()
+        """The wall clock's time when the monotonic one was 0, going by the moment this began."""
+        self._buckets = _Buckets(max_keys)
+        self._windows = _Buckets(max_keys)
+
+    def __len__(self) -> int:
+        """How many buckets are kept."""
+        return len(self._buckets) + len(self._windows)
+
+    async def take(self, want: Want) -> Decision:
+        """Take what a call costs of the bucket if it is there; a cost of 0 only looks. Never raises."""
+        return self._take(want, self._monotonic_ns(), self._wall_ns())
+
+    async def take_all(self, wants: Sequence[Want]) -> list[Decision]:
+        """Take what a call costs of all buckets or, where one refuses, of none. Never raises."""
+        now = self._monotonic_ns(), self._wall_ns()
+        looked = [judged(self._take(want._replace(cost=0), *now), want.limit, want.cost) for want in wants]
+        if any(not it.allowed and not want.limit.shadow for it, want in zip(looked, wants, strict=True)):
+            return looked
+        return [self._take(want, *now) for want in wants]
+
+    def emptiest(self, prefix: str, limit: Limit, count: int) -> list[str]:
+        """The keys of at most ``count`` buckets of ``limit`` in use that begin with ``prefix``: who lacks most, first.
+
+        Looks at every bucket: for operators, some 10 ms where there are 100,000.
+        """
+        if limit.window == ROLLING:
+            return self._buckets.emptiest(prefix, "", self._monotonic_ns(), count)
+        now_ns = self._wall_ns()
+        window = windowed(Want("", limit, 0), now_ns).key
+        return [key.removesuffix(window) for key in self._windows.emptiest(prefix, window, now_ns, count)]
+
+    def reset(self, want: Want) -> bool:
+        """Make the bucket full; whether it was there and in use. What is shared by callers without one stays."""
+        if want.limit.window == ROLLING:
+            return self._buckets.reset(want.key, self._monotonic_ns())
+        now_ns = self._wall_ns()
+        return self._windows.reset(windowed(want, now_ns).key, now_ns)
+
+    def _take(self, want: Want, monotonic_ns: int, wall_ns: int) -> Decision:
+        if want.limit.window == ROLLING:
+            return self._buckets.take(want, monotonic_ns, monotonic_ns)
+        past_ns = min(wall_ns, monotonic_ns + self._begun_ns) - _SLACK_NS
+        return self._windows.take(windowed(want, wall_ns), wall_ns, past_ns)
+
+
+class _Buckets:
+    """Buckets by one clock. What was full by ``past_ns`` may be forgotten."""
+
+    def __init__(self, max_keys: int) -> None:
         self._max_keys = max_keys
         self._tats: dict[str, int] = {}
         self._by_tat: list[tuple[int, str]] = []
@@ -35,43 +96,56 @@ class MemoryLimits:
         self._overflow: dict[Limit, int] = {}
 
     def __len__(self) -> int:
-        """How many buckets are kept."""
         return len(self._tats) + len(self._overflow)
 
-    async def take(self, key: str, limit: Limit, cost: int) -> Decision:
-        """Take ``cost`` tokens of ``key``'s bucket if they are there; a cost of 0 only looks. Never raises."""
-        now_ns = self._now_ns()
+    def emptiest(self, prefix: str, suffix: str, now_ns: int, count: int) -> list[str]:
+        tats = (
+            (tat_ns, key)
+            for key, tat_ns in self._tats.items()
+            if tat_ns > now_ns and key.startswith(prefix) and key.endswith(suffix)
+        )
+        return [key for _, key in nlargest(count, tats)]
+
+    def reset(self, key: str, now_ns: int) -> bool:
+        tat_ns = self._tats.get(key, 0)
+        if tat_ns:
+            self._tats[key] = 0
+        return tat_ns > now_ns
+
+    def take(self, want: Want, now_ns: int, past_ns: int) -> Decision:
+        key, limit, cost = want
         tat_ns = self._tats.get(key)
         if tat_ns is None:
-            return self._first(key, now_ns, limit, cost)
+            return self._first(want, now_ns, past_ns)
         decision, self._tats[key] = decide(tat_ns, now_ns, limit, cost)
         return decision
 
-    def _first(self, key: str, now_ns: int, limit: Limit, cost: int) -> Decision:
+    def _first(self, want: Want, now_ns: int, past_ns: int) -> Decision:
         """The decision on a key that has no bucket of its own yet."""
+        key, limit, cost = want
         shared_ns = now_ns
         if self._overflow:
             shared_ns = self._overflow.get(limit, now_ns)
-            if shared_ns <= now_ns:
+            if shared_ns <= past_ns:
                 self._overflow.pop(limit, None)
         decision, tat_ns = decide(shared_ns, now_ns, limit, cost)
         if tat_ns != shared_ns:
-            if self._has_room(now_ns):
+            if self._has_room(past_ns):
                 self._tats[key] = tat_ns
                 heappush(self._by_tat, (tat_ns, key))
             else:
                 self._overflow[limit] = tat_ns
         return decision
 
-    def _has_room(self, now_ns: int) -> bool:
+    def _has_room(self, past_ns: int) -> bool:
         """Whether one more bucket may be kept, after dropping some that are full again."""
         heap, tats = self._by_tat, self._tats
         for _ in range(_SWEPT_PER_NEW_KEY):
-            if not heap or heap[0][0] > now_ns:
+            if not heap or heap[0][0] > past_ns:
                 break
             key = heap[0][1]
             tat_ns = tats[key]
-            if tat_ns > now_ns:
+            if tat_ns > past_ns:
                 heapreplace(heap, (tat_ns, key))
             else:
                 heappop(heap)

@@ -24,6 +24,8 @@ DEFAULTS = {
     "max_body": (Route, "max_body"),
     "audit": (Route, "audit"),
     "per": (Limit, "per"),
+    "ipv6_prefix": (Limit, "ipv6_prefix"),
+    "window": (Limit, "window"),
     "cost": (Limit, "cost"),
     "on_error": (Limit, "on_error"),
     "max_age": (Cors, "max_age_s"),

@@ -245,6 +245,8 @@ def test_max_body_is_a_size(text: str, size: int) -> None:
         ("100/s per_ip", Limit(100, 1, 100)),
         ("5/h per_token", Limit(5, 3_600, 5, per="token")),
         ("1/d per_caller", Limit(1, 86_400, 1, per="caller")),
+        ("9/month", Limit(9, 30 * 86_400, 9)),
+        ("{limit: 9/month, window: calendar}", Limit(9, 30 * 86_400, 9, window="calendar")),
         ("{limit: 30/m}", Limit(30, 60, 30)),
         (
             "{limit: 30/m, burst: 60, per: route, cost: 2, shadow: true, on_error: deny, legacy_headers: true}",
@@ -254,6 +256,45 @@ def test_max_body_is_a_size(text: str, size: int) -> None:
 )
 def test_a_rate_limit_is_a_word_or_a_mapping(text: str, expected: Limit) -> None:
     assert with_action(f"forward_to: http://x, rate_limit: {text}").limits == (expected,)
+
+
+def test_plans_are_like_the_limit_beside_them_in_all_but_size() -> None:
+    text = (
+        "{limit: 10/s, per: caller, cost: 2, plan_claim: plan, plans: {gold: 1000/s, silver: {limit: 9/m, burst: 20}}}"
+    )
+    (limit,) = with_action(f"forward_to: http://x, rate_limit: {text}").limits
+    assert limit.plan_claim == "plan"
+    assert dict(limit.plans) == {
+        "gold": Limit(1_000, 1, 1_000, per="caller", cost=2, plan="gold"),
+        "silver": Limit(9, 60, 20, per="caller", cost=2, plan="silver"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("cost", "expected"),
+    [
+        ("{header: X-Cost}", Limit(30, 60, 30, cost=1, cost_header="X-Cost", max_cost=30)),
+        ("{header: x-c, default: 0, max: 9}", Limit(30, 60, 30, cost=0, cost_header="x-c", max_cost=9)),
+    ],
+)
+def test_a_cost_may_be_a_policys_to_say(cost: str, expected: Limit) -> None:
+    limits = with_action(f"forward_to: http://x, policies: [a.B], rate_limit: {{limit: 30/m, cost: {cost}}}").limits
+    assert limits == (expected,)
+
+
+def test_the_most_a_call_may_cost_is_what_the_smallest_plan_holds() -> None:
+    text = "{limit: 30/m, cost: {header: X-Cost}, plan_claim: plan, plans: {gold: 90/m, free: 5/m}}"
+    (limit,) = with_action(f"forward_to: http://x, rate_limit: {text}").limits
+    assert [limit.max_cost, *(plan.max_cost for plan in limit.plans.values())] == [5, 5, 5]
+
+
+def test_several_limits_stand_in_a_list() -> None:
+    text = "[100/s, 5000/h per_caller, {limit: 9/d, name: daily, ipv6_prefix: 56}]"
+    assert with_action(f"forward_to: http://x, rate_limit: {text}").limits == (
+        Limit(100, 1, 100),
+        Limit(5_000, 3_600, 5_000, per="caller"),
+        Limit(9, 86_400, 9, name="daily", ipv6_prefix=56),
+    )
 
 
 @pytest.mark.parametrize(
@@ -455,3 +496,18 @@ def test_keys_in_urls_and_a_header_that_no_route_uses_are_warned_of() -> None:
     assert warnings(f"api_keys: {{header: X-Key}}\nroutes:\n{ROUTE}}}") == (
         "routes.yml:1:1 api_keys: no route takes API keys (auth: api_key), so the header is not used",
     )
+
+
+def test_of_several_limits_the_one_that_is_meant_is_named() -> None:
+    (warning,) = warnings(f"{ROUTE}, rate_limit: [30/m, 9/s per_caller]}}")
+    assert warning.startswith("routes.yml:1:67 routes[0].rate_limit[1]: nobody has a caller")
+
+
+def test_plans_where_nobody_has_claims_are_warned_of() -> None:
+    (warning,) = warnings(f"{ROUTE}, rate_limit: {{limit: 9/s, plan_claim: plan, plans: {{gold: 90/s}}}}}}")
+    assert warning.endswith("rate_limit: nobody has the claim plan here, so nobody is on a plan")
+
+
+def test_a_cost_that_no_policy_can_say_is_warned_of() -> None:
+    (warning,) = warnings(f"{ROUTE}, rate_limit: {{limit: 9/s, cost: {{header: X-Cost, default: 2}}}}}}")
+    assert warning.endswith("rate_limit: no policy sets X-Cost here, so every call costs 2")

@@ -26,12 +26,14 @@ ONLY_A_PROGRAM_SEES = {
     "what other routes, issuers and callers say": r"matches the same requests as|is the name of|"
     r"has the same issuer as|is for the same certificates as|has introspection too, and only one issuer can",
     "policies": r"there is no module nowhere",
-    "header names, which have no case": r"set by the gateway alone|has a meaning of its own|header names have no case",
+    "header names, which have no case": r"set by the gateway alone|has a meaning of its own|that no policy may set|"
+    r"header names have no case",
     "numbers inside a text": r"expected a (?:duration|size|whole number of seconds)|has the port|"
     r"is over \d+ characters|which no host name is|expected true \(the target's host\)",
     "addresses": r"expected a network|the network itself|is no IPv6 address|^trusted_proxies.* is there twice",
     "distinguished names": r"expected a distinguished name",
-    "two keys that do not fit together": r"more than the bucket of|carries API keys, so",
+    "two keys that do not fit together": r"more than the bucket of|carries API keys, so|by default, and at most",
+    "what limits count": r"counts the same as|is the name of rate_limit",
 }
 
 

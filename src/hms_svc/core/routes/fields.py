@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from hms_svc.core.model import EMPTY, Condition, Limit, PolicyUse, Requirements, Route
+from hms_svc.core.model import EMPTY, Condition, PolicyUse, Requirements, Route
 from hms_svc.core.policy import Policy
 from hms_svc.core.policy_loader import PolicyLoadError
 from hms_svc.core.routes.actions import ACTIONS, ONLY_WITH_FORWARD, action
 from hms_svc.core.routes.headers import cors, request_edits, response_edits
+from hms_svc.core.routes.limits import limits
 from hms_svc.core.routes.paths import pattern
 from hms_svc.core.routes.places import Wrong
 from hms_svc.core.routes.texts import (
-    PERIODS,
     field_name,
     field_value,
     host,
@@ -26,7 +26,6 @@ from hms_svc.core.routes.texts import (
     prose,
     query_name,
     query_text,
-    rate,
     size,
 )
 
@@ -42,10 +41,6 @@ ROUTE_KEYS = (
     *(*ONLY_WITH_FORWARD, "request_headers", "response_headers", "cors", "max_body", "audit"),
 )
 SCHEMES = ("oauth", "api_key", "mtls")
-MAX_COUNT = 999_999_999
-"""Of a limit, a burst or a cost."""
-_PER = ("ip", "token", "caller", "route")
-_RATE = re.compile(r"([1-9][0-9]{0,8})/([smhd])(?: per_(ip|token|caller|route))?")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,256}")
 _PARAMETER = re.compile(r"[A-Za-z0-9_.~-]{1,64}")
 _USE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*[.:][A-Za-z_][A-Za-z0-9_]*")
@@ -89,7 +84,7 @@ def read_route(place: Place, build_policy: PolicyBuilder) -> RouteRead:
         auth=auth,
         api_key_query=key_query,
         policies=fields.get("policies", lambda at: _policies(at, build_policy), ()),
-        limits=fields.get("rate_limit", _limits, ()),
+        limits=fields.get("rate_limit", limits, ()),
         **{"name": "", **matching, **fields.given(_READERS)},
     )
     return RouteRead(route, fields, can_match)
@@ -182,32 +177,6 @@ def _claim_value(place: Place) -> str | int | float | bool:
     return value
 
 
-def _limits(place: Place) -> tuple[Limit, ...]:
-    if not place.is_mapping():
-        what = "a rate such as 30/m (s, m, h or d), followed by per_ip, per_token, per_caller or per_route if need be"
-        match = place.matching(_RATE, what)
-        count = int(match[1])
-        return (Limit(count, PERIODS[match[2]], count, match[3] or "ip"),)
-    keys = ("limit", "burst", "per", "cost", "shadow", "on_error", "legacy_headers")
-    fields = place.fields(keys, "rate_limit")
-    count, period_s = fields.need("limit", rate, (1, 1), "write a rate such as 30/m")
-    burst = fields.get("burst", _count, count)
-    given = fields.given(_LIMIT)
-    if given.get("cost", 1) > burst:
-        fields.at("cost").report(
-            f"a call costs more than the bucket of {burst} ever holds: every call would be refused"
-        )
-    return (Limit(count, period_s, burst, **given),)
-
-
-def _count(place: Place) -> int:
-    return place.integer(1, MAX_COUNT)
-
-
-def _flag(place: Place) -> bool:
-    return place.boolean()
-
-
 def _policies(place: Place, build: PolicyBuilder) -> tuple[PolicyUse, ...]:
     return place.items(lambda item: _policy(item, build), unique=False)
 
@@ -252,11 +221,4 @@ _READERS: Readers = {
     "response_headers": response_edits,
     "max_body": size,
     "audit": lambda place: place.one_of(("required", "best_effort")),
-}
-_LIMIT: Readers = {
-    "per": lambda place: place.one_of(_PER),
-    "cost": _count,
-    "shadow": _flag,
-    "on_error": lambda place: place.one_of(("local", "allow", "deny")),
-    "legacy_headers": _flag,
 }

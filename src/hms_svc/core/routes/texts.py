@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hms_svc.core.routes.places import Place, Wrong
 from hms_svc.core.routes.problems import shown
+from hms_svc.core.windows import DAY_S, HOUR_S, MONTH_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,8 +37,8 @@ _BYTES = {
     "MiB": 1_024**2,
     "GiB": 1_024**3,
 }
-_RATE = re.compile(r"([1-9][0-9]{0,8})/([smhd])")
-PERIODS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_RATE = re.compile(r"([1-9][0-9]{0,8})/([smhd]|month)")
+PERIODS = {"s": 1, "m": 60, "h": HOUR_S, "d": DAY_S, "month": MONTH_S}
 _HOST_PATTERN = re.compile(rf"(?:\*\.)?{HOST}")
 _NETWORK = re.compile(r"[0-9A-Fa-f:.]{2,45}(?:/[0-9]{1,3})?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -81,7 +82,7 @@ def size(place: Place) -> int:
 
 def rate(place: Place) -> tuple[int, int]:
     """``30/m`` as 30 and 60."""
-    match = place.matching(_RATE, "a rate such as 30/m (s, m, h or d)")
+    match = place.matching(_RATE, "a rate such as 30/m (s, m, h, d or month)")
     return int(match[1]), PERIODS[match[2]]
 
 

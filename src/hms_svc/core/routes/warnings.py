@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hms_svc.core.routes.problems import Problem
 
 EVERYBODY = ("0.0.0.0/0", "::/0")
-_WITH_SCOPES = frozenset({"oauth", "api_key"})
+_WITH_SCOPES = _WITH_CLAIMS = frozenset({"oauth", "api_key"})
 
 
 def warnings(
@@ -86,7 +86,17 @@ def _of_routes(reads: Sequence[RouteRead], certificates: ClientCertificates) -> 
         elif set(route.require.claims) - _claims_of(route.auth) and "oauth" not in route.auth:
             place = read.fields.at("require")
             yield place.problem("only tokens have claims (API keys: plan), so every call is refused")
-        for limit in route.limits:
+        for place, limit in zip(_places_of_limits(read), route.limits, strict=True):
             if limit.per in {"token", "caller"} and not route.auth:
-                place = read.fields.at("rate_limit")
                 yield place.problem(f"nobody has a {limit.per} where auth is none, so calls are counted per ip")
+            if limit.cost_header and not route.policies:
+                yield place.problem(f"no policy sets {limit.cost_header} here, so every call costs {limit.cost}")
+            if limit.plans and _WITH_CLAIMS.isdisjoint(route.auth):
+                yield place.problem(f"nobody has the claim {limit.plan_claim} here, so nobody is on a plan")
+
+
+def _places_of_limits(read: RouteRead) -> tuple[Place, ...]:
+    if not read.route.limits:
+        return ()
+    place = read.fields.at("rate_limit")
+    return place.each() if place.is_list() else (place,)
