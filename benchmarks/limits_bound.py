@@ -12,7 +12,7 @@ from hms_svc.core.gcra import SECOND_NS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hms_svc.core.model import Limit
+    from hms_svc.core.config import Limit
 
 
 def over(admitted_ns: Iterable[int], limit: Limit) -> float:

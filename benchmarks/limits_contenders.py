@@ -20,7 +20,7 @@ from hms_svc.core.shared_limits import SharedLimits
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hms_svc.core.model import Limit
+    from hms_svc.core.config import Limit
 
 REGION = "us-east-1"
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": REGION}

@@ -26,7 +26,7 @@ from limits_contenders import ENVIRONMENT, Ours, Zae
 from limits_load import Scenario, run
 from urllib3 import PoolManager, Retry
 
-from hms_svc.core.model import Limit
+from hms_svc.core.config import Limit
 
 if TYPE_CHECKING:
     from array import array

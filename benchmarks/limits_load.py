@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from limits_contenders import Contender, Place, Said
 
-    from hms_svc.core.model import Limit
+    from hms_svc.core.config import Limit
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ import time
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
+from hms_svc.core.config import Forward, Limit, Route
 from hms_svc.core.entry import Entry
 from hms_svc.core.limit import Limiter
-from hms_svc.core.model import NOBODY, Forward, Headers, Limit, Request, Route
+from hms_svc.core.model import NOBODY, Headers, Request
 from hms_svc.core.ports import Want
 from hms_svc.local.limits import MemoryLimits
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from limits_bound import over, possible
 from limits_world import START_NS, Scenario, Simulation
 
+from hms_svc.core.config import Limit
 from hms_svc.core.gcra import SECOND_NS
-from hms_svc.core.model import Limit
 
 if TYPE_CHECKING:
     from limits_world import Seen

@@ -21,7 +21,7 @@ from hms_svc.core.shared_limits import SharedLimits
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Generator
 
-    from hms_svc.core.model import Limit
+    from hms_svc.core.config import Limit
 
 START_NS = 1_800_000_000 * SECOND_NS
 PARTITION_WRITES = 1_000

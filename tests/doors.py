@@ -12,12 +12,13 @@ from worlds import CountingRandomness, MemorySink, OwnedClock, RecordingUpstream
 from hms_svc.core.audit import AuditLog
 from hms_svc.core.authenticate import Authenticator
 from hms_svc.core.chain import Head
+from hms_svc.core.config import Config
 from hms_svc.core.forward import Forwarder
 from hms_svc.core.gateway import Gateway, Steps
 from hms_svc.core.jobs import Enqueuer
 from hms_svc.core.limit import Limiter
 from hms_svc.core.match import RouteTable
-from hms_svc.core.model import Caller, Config
+from hms_svc.core.model import Caller
 from hms_svc.core.policies import PolicyStep
 from hms_svc.core.ports import ApiKey, Job, StoreUnavailable
 from hms_svc.local.limits import MemoryLimits
@@ -25,7 +26,8 @@ from hms_svc.local.limits import MemoryLimits
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from hms_svc.core.model import Issuer, Request, Response, Route
+    from hms_svc.core.config import Issuer, Route
+    from hms_svc.core.model import Request, Response
     from hms_svc.core.ports import Revocations, T
 
 ALICE = Caller(name="alice", via="oauth", scopes=frozenset({"claims:read"}), token_key="alices")

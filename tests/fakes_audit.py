@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from hms_svc.core.audit import AuditLog
 from hms_svc.core.chain import Head, canonical, seal
+from hms_svc.core.config import Forward, Route, Target
 from hms_svc.core.entry import Entry, LimitVerdict, PolicyVerdict
-from hms_svc.core.model import Caller, Forward, Headers, Request, Route, Target
+from hms_svc.core.model import Caller, Headers, Request
 from hms_svc.core.ports import StoreUnavailable
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ from fakes_introspection import Answers
 from worlds import OwnedClock, drive, request
 
 from hms_svc.core.authenticate import Authenticator
+from hms_svc.core.config import Config, Issuer, Redirect, Route
 from hms_svc.core.credentials.key_uses import KeyUses
-from hms_svc.core.model import Caller, Config, Issuer, Redirect, Route
+from hms_svc.core.model import Caller
 from hms_svc.core.ports import ApiKey, StoreUnavailable
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 from worlds import OwnedClock
 
-from hms_svc.core.model import IntrospectionEndpoint, Issuer
+from hms_svc.core.config import IntrospectionEndpoint, Issuer
 from hms_svc.core.ports import StoreUnavailable
 
 if TYPE_CHECKING:

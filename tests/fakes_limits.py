@@ -12,7 +12,7 @@ from hms_svc.core.ports import Answer, Bucket, Change, StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from hms_svc.core.model import Limit
+    from hms_svc.core.config import Limit
 
 
 @dataclass

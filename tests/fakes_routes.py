@@ -20,7 +20,7 @@ from hms_svc.core.routes.yaml_tree import Mapping, Node, Scalar, Sequence, Unrea
 if TYPE_CHECKING:
     import collections.abc
 
-    from hms_svc.core.model import Config
+    from hms_svc.core.config import Config
 
 TESTS = Path(__file__).parent
 PROJECT = TESTS.parent

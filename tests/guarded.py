@@ -12,9 +12,9 @@ from doors import Door
 from fakes_credentials import AGENCY, NOW_S, Desk, ec_jwk, ec_key, ed_jwk, ed_key, rsa_jwk, rsa_key
 from worlds import CountingRandomness, request
 
+from hms_svc.core.config import Forward, Issuer, Route, Target
 from hms_svc.core.credentials.api_keys import issue
 from hms_svc.core.credentials.token_keys import ALGORITHMS
-from hms_svc.core.model import Forward, Issuer, Route, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

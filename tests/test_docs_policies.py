@@ -10,7 +10,8 @@ import yaml
 from fakes_routes import problems
 
 from hms_svc import PolicyRequest, Verdict
-from hms_svc.core.model import NOBODY, Forward, Headers, Route
+from hms_svc.core.config import Forward, Route
+from hms_svc.core.model import NOBODY, Headers
 from hms_svc.core.policy_loader import PolicyLoader
 
 TEXT = (Path(__file__).parent.parent / "docs" / "policies.md").read_text("utf-8")

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from running import TOKEN, project_copy, started
 from worlds import content
 
-from hms_svc.core.model import Headers, Response, Target
+from hms_svc.core.config import Target
+from hms_svc.core.model import Headers, Response
 from hms_svc.core.ports import UpstreamRequest
 from hms_svc.local.http.upstream import HttpUpstream
 

@@ -7,7 +7,8 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hms_svc.core.model import Headers, Response, Target
+from hms_svc.core.config import Target
+from hms_svc.core.model import Headers, Response
 from hms_svc.core.ports import UpstreamRequest
 from hms_svc.local.http.server import Server, ServerLimits
 

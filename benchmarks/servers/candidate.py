@@ -15,8 +15,9 @@ from clients import CLIENTS
 from pipeline import build_gateway
 from servers import SERVERS
 
+from hms_svc.core.config import Target
 from hms_svc.core.errors import Refusal
-from hms_svc.core.model import Headers, Response, Target
+from hms_svc.core.model import Headers, Response
 from hms_svc.core.ports import UpstreamRequest
 from hms_svc.local.http.server import run
 from hms_svc.local.http.upstream import HttpUpstream

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
-    from hms_svc.core.model import Config
+    from hms_svc.core.config import Config
     from hms_svc.settings import Settings
     from hms_svc.wiring import Assembly
 

@@ -45,7 +45,7 @@ from hms_svc.local.system import SystemClock, SystemRandomness
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from hms_svc.core.model import Config
+    from hms_svc.core.config import Config
     from hms_svc.core.own import OwnPaths
     from hms_svc.core.ports import AuditSink, KeySource
     from hms_svc.settings import Settings

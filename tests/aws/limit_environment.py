@@ -10,7 +10,7 @@ from aws.tables import boto3_client
 from worlds import drive
 
 from hms_svc.aws.dynamodb_limits import DynamoDbBuckets
-from hms_svc.core.model import Limit
+from hms_svc.core.config import Limit
 from hms_svc.core.ports import StoreUnavailable, Want
 from hms_svc.core.shared_limits import SharedLimits
 

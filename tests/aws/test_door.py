@@ -13,7 +13,8 @@ from worlds import Pieces
 
 from hms_svc.aws.door import LambdaDoor, Suspended
 from hms_svc.aws.events.reading import ALB_BYTES, LAMBDA_BYTES
-from hms_svc.core.model import Forward, Headers, Request, Response, Route, Target
+from hms_svc.core.config import Forward, Route, Target
+from hms_svc.core.model import Headers, Request, Response
 from hms_svc.core.ports import UpstreamBroken, UpstreamRequest, UpstreamResponse, UpstreamTimeout
 
 REST = {

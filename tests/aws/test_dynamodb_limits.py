@@ -18,8 +18,8 @@ from moto import mock_aws
 from worlds import OwnedClock, drive
 
 from hms_svc.aws.dynamodb_limits import CALLS, DynamoDbBuckets, client_within, limits_client
+from hms_svc.core.config import Limit
 from hms_svc.core.gcra import SECOND_NS, decide
-from hms_svc.core.model import Limit
 from hms_svc.core.ports import Decision, StoreUnavailable, Want
 from hms_svc.core.shared_limits import MAX_CALLS, SharedLimits
 

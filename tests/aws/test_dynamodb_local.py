@@ -14,8 +14,8 @@ from worlds import OwnedClock, drive
 
 from hms_svc.aws.dynamodb_keys import DynamoDbKeys
 from hms_svc.aws.dynamodb_limits import DynamoDbBuckets
+from hms_svc.core.config import Limit
 from hms_svc.core.gcra import decide
-from hms_svc.core.model import Limit
 from hms_svc.core.ports import ApiKey, StoreUnavailable, Want
 from hms_svc.core.shared_limits import MAX_CALLS, SharedLimits
 

@@ -11,7 +11,7 @@ from vectors import FOLDER, folder, needed
 
 from hms_svc.aws.door import LambdaDoor
 from hms_svc.aws.events.reading import EventNotHttp
-from hms_svc.core.model import Forward, Route, Target
+from hms_svc.core.config import Forward, Route, Target
 
 if TYPE_CHECKING:
     from pathlib import Path

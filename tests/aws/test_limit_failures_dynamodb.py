@@ -18,10 +18,11 @@ from worlds import OwnedClock, drive, request
 
 from hms_svc.aws.dynamodb_limits import CALLS, DynamoDbBuckets
 from hms_svc.aws.telemetry import Telemetry
+from hms_svc.core.config import Forward, Limit, Route
 from hms_svc.core.entry import Entry
 from hms_svc.core.errors import TooManyCalls, Unavailable
 from hms_svc.core.limit import Limiter
-from hms_svc.core.model import NOBODY, Forward, Limit, Route
+from hms_svc.core.model import NOBODY
 from hms_svc.core.shared_limits import SharedLimits
 from hms_svc.local.limits import MemoryLimits
 

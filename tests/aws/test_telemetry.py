@@ -10,8 +10,8 @@ from doors import Door
 from worlds import drive, request
 
 from hms_svc.aws.telemetry import Telemetry, outcome
+from hms_svc.core.config import Forward, Limit, Route, Target
 from hms_svc.core.entry import Entry, LimitVerdict
-from hms_svc.core.model import Forward, Limit, Route, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,8 @@ from typing import Any
 from worlds import RecordingUpstream, drive
 
 from hms_svc.aws.traced import TracedUpstream
-from hms_svc.core.model import Headers, Target
+from hms_svc.core.config import Target
+from hms_svc.core.model import Headers
 from hms_svc.core.ports import UpstreamRequest
 
 TRACE = "Root=1-6564f0a2-0123456789abcdef01234567;Parent=53995c3f42cd8ad8;Sampled="

@@ -15,7 +15,7 @@ from wires import Service, answering, patiently, to
 from worlds import drive, run
 
 from hms_svc.aws.upstream import RequestsUpstream
-from hms_svc.core.model import Target
+from hms_svc.core.config import Target
 from hms_svc.core.ports import (
     UpstreamBroken,
     UpstreamRequest,

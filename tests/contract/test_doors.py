@@ -21,7 +21,8 @@ from worlds import OwnedClock
 
 from hms_svc.aws.door import LambdaDoor
 from hms_svc.aws.events import reading
-from hms_svc.core.model import ClientCertificate, Forward, Headers, Route, Target
+from hms_svc.core.config import Forward, Route, Target
+from hms_svc.core.model import ClientCertificate, Headers
 from hms_svc.core.ports import UpstreamRequest, UpstreamResponse
 from hms_svc.local.http.server import Server
 from hms_svc.local.tls import server_context

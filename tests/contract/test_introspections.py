@@ -19,7 +19,7 @@ from hms_svc.local.introspection import SharedIntrospection
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hms_svc.core.model import Issuer
+    from hms_svc.core.config import Issuer
 
 
 class World(Protocol):

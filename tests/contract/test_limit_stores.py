@@ -10,7 +10,7 @@ from aws.tables import boto3_client, new_table, tables
 from worlds import OwnedClock, run
 
 from hms_svc.aws.dynamodb_limits import DynamoDbBuckets
-from hms_svc.core.model import Limit
+from hms_svc.core.config import Limit
 from hms_svc.core.ports import Decision, Want
 from hms_svc.core.shared_limits import SharedLimits
 from hms_svc.core.windows import MONTH_S, end_ns

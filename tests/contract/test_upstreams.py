@@ -9,7 +9,8 @@ import pytest
 from worlds import RecordingUpstream, content, drive, run
 
 from hms_svc.aws.upstream import RequestsUpstream
-from hms_svc.core.model import Headers, Request, Response, Target
+from hms_svc.core.config import Target
+from hms_svc.core.model import Headers, Request, Response
 from hms_svc.core.ports import UpstreamRequest, UpstreamResponse, UpstreamUnreachable
 from hms_svc.local.http.server import Server
 from hms_svc.local.http.upstream import HttpUpstream

@@ -7,9 +7,10 @@ from worlds import CountingRandomness, request
 
 from hms_svc.core.answer import finish, preflight, redirect
 from hms_svc.core.arrive import Arrival, arrive
+from hms_svc.core.config import Config, Cors, Forward, HeaderEdits, Redirect, Route, Target
 from hms_svc.core.entry import Entry
 from hms_svc.core.match import RouteTable
-from hms_svc.core.model import Config, Cors, Forward, HeaderEdits, Headers, Redirect, Request, Response, Route, Target
+from hms_svc.core.model import Headers, Request, Response
 
 
 def arrival(path: str = "/old/a", host: str = "api.example:8080", **more: Any) -> Arrival:

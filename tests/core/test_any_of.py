@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import request
 
-from hms_svc.core.model import ClientCertificate, Forward, Route, Target
+from hms_svc.core.config import Forward, Route, Target
+from hms_svc.core.model import ClientCertificate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -26,9 +26,10 @@ from hypothesis import strategies as st
 from worlds import CountingRandomness, drive, request
 
 from hms_svc.core.authenticate import Authenticator
+from hms_svc.core.config import Config, Issuer
 from hms_svc.core.credentials.api_keys import issue
 from hms_svc.core.errors import BadCredentials, Malformed, Refusal, Unavailable
-from hms_svc.core.model import NOBODY, ClientCertificate, Config, Issuer
+from hms_svc.core.model import NOBODY, ClientCertificate
 from hms_svc.core.ports import ApiKey
 
 CERTIFICATE = ClientCertificate(

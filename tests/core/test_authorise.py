@@ -6,8 +6,9 @@ import pytest
 from fakes_credentials import route
 
 from hms_svc.core.authorise import authorise
+from hms_svc.core.config import Requirements, Route
 from hms_svc.core.errors import Forbidden
-from hms_svc.core.model import NOBODY, Caller, Requirements, Route
+from hms_svc.core.model import NOBODY, Caller
 
 
 def caller(via: str = "oauth", scopes: tuple[str, ...] = (), **claims: Any) -> Caller:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from hms_svc import Policy
 from hms_svc.core.changes import Change, changes
-from hms_svc.core.model import Config, Forward, Issuer, Limit, PolicyUse, Route, Target
+from hms_svc.core.config import Config, Forward, Issuer, Limit, PolicyUse, Route, Target
 
 ONE = Route(name="one", path="/one", action=Forward((Target("http", "one", 80),)), auth=())
 TWO = replace(ONE, name="two", path="/two")

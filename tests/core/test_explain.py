@@ -8,20 +8,9 @@ import pytest
 from worlds import CountingRandomness, request
 
 from hms_svc import Policy
+from hms_svc.core.config import Config, Cors, Enqueue, Forward, Limit, PolicyUse, Redirect, Requirements, Route, Target
 from hms_svc.core.explain import explain
 from hms_svc.core.match import RouteTable
-from hms_svc.core.model import (
-    Config,
-    Cors,
-    Enqueue,
-    Forward,
-    Limit,
-    PolicyUse,
-    Redirect,
-    Requirements,
-    Route,
-    Target,
-)
 from hms_svc.core.what_if import Pace
 
 FORWARD = Forward((Target("http", "claims-svc", 9001), Target("https", "claims.b", 443, path="/v1")))

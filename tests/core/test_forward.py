@@ -7,10 +7,11 @@ import pytest
 from worlds import CountingRandomness, OwnedClock, RecordingUpstream, drive, request
 
 from hms_svc.core.arrive import arrive
+from hms_svc.core.config import Forward, HeaderEdits, Route, Target
 from hms_svc.core.entry import Entry
 from hms_svc.core.errors import BadGateway, GatewayTimeout
 from hms_svc.core.forward import Admitted, Forwarder
-from hms_svc.core.model import NOBODY, Caller, Forward, HeaderEdits, Headers, Response, Route, Target
+from hms_svc.core.model import NOBODY, Caller, Headers, Response
 from hms_svc.core.ports import (
     UpstreamBroken,
     UpstreamRequest,

@@ -7,20 +7,9 @@ from doors import Door, problem
 from worlds import Pieces, content, drive, request, run
 
 from hms_svc import Policy, PolicyRequest, Verdict
+from hms_svc.core.config import Enqueue, Forward, Limit, PolicyUse, Redirect, Requirements, Route, Target
 from hms_svc.core.errors import BadGateway, Malformed
-from hms_svc.core.model import (
-    Enqueue,
-    Forward,
-    Headers,
-    Limit,
-    PolicyUse,
-    Redirect,
-    Request,
-    Requirements,
-    Response,
-    Route,
-    Target,
-)
+from hms_svc.core.model import Headers, Request, Response
 from hms_svc.core.ports import UpstreamBroken, UpstreamRequest, UpstreamResponse
 
 FAQ = Forward((Target("http", "faq-svc", 9000),))

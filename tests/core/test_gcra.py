@@ -8,8 +8,8 @@ import vectors
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hms_svc.core.config import Limit
 from hms_svc.core.gcra import SECOND_NS, decide, interval_ns, judged, take
-from hms_svc.core.model import Limit
 from hms_svc.core.ports import Decision
 
 S = SECOND_NS

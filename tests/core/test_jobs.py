@@ -9,10 +9,11 @@ import pytest
 from worlds import CountingRandomness, OwnedClock, drive, request
 
 from hms_svc.core.arrive import Arrival
+from hms_svc.core.config import Enqueue, HeaderEdits, Route
 from hms_svc.core.errors import Unavailable
 from hms_svc.core.forward import Admitted
 from hms_svc.core.jobs import Enqueuer, prefers_async
-from hms_svc.core.model import NOBODY, Caller, Enqueue, HeaderEdits, Headers, Request, Response, Route
+from hms_svc.core.model import NOBODY, Caller, Headers, Request, Response
 from hms_svc.core.ports import Job, StoreUnavailable
 
 ALICE = Caller("alice", "oauth", credential_id="jti-1", scopes=frozenset({"b", "a"}), token_key="secret-hash")

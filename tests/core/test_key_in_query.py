@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from doors import Door, problem
 from worlds import CountingRandomness, request
 
 from hms_svc import Policy, PolicyRequest, Verdict
+from hms_svc.core.config import Enqueue, Forward, PolicyUse, Redirect, Route, Target
 from hms_svc.core.credentials.api_keys import issue
 from hms_svc.core.explain import explain
-from hms_svc.core.model import Enqueue, Forward, PolicyUse, Redirect, Request, Route, Target
+
+if TYPE_CHECKING:
+    from hms_svc.core.model import Request
 
 KEY, KEPT = issue(CountingRandomness(), name="n", owner="team", scopes=frozenset(), now_s=1, expires_s=None)
 SERVICE = Forward((Target("http", "claims", 9000),))

@@ -8,10 +8,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from worlds import OwnedClock, drive, request
 
+from hms_svc.core.config import Forward, Limit, Route
 from hms_svc.core.entry import Entry, LimitVerdict
 from hms_svc.core.errors import TooManyCalls, Unavailable
 from hms_svc.core.limit import Limiter
-from hms_svc.core.model import NOBODY, Caller, Forward, Limit, Route
+from hms_svc.core.model import NOBODY, Caller
 from hms_svc.core.ports import StoreUnavailable
 from hms_svc.core.shared_limits import SharedLimits
 from hms_svc.core.windows import DAY_S, HOUR_S, MONTH_S

@@ -5,11 +5,12 @@ import hashlib
 import pytest
 from worlds import OwnedClock, drive, request
 
+from hms_svc.core.config import Config, Forward, Issuer, Limit, Route
 from hms_svc.core.entry import Entry
 from hms_svc.core.errors import TooManyCalls
 from hms_svc.core.limit import Limiter
 from hms_svc.core.limit_desk import TargetInvalid, find, look, unnamed_text
-from hms_svc.core.model import NOBODY, Caller, Config, Forward, Issuer, Limit, Route
+from hms_svc.core.model import NOBODY, Caller
 from hms_svc.local.limits import MemoryLimits
 
 AGENCY = Issuer("agency", "https://login.agency.example/", ("api",))

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import OwnedClock, drive, request
 
+from hms_svc.core.config import Forward, Limit, Route
 from hms_svc.core.entry import Entry
 from hms_svc.core.errors import TooManyCalls, Unavailable
 from hms_svc.core.gcra import SECOND_NS, interval_ns
 from hms_svc.core.leases import figures
 from hms_svc.core.limit import Limiter
-from hms_svc.core.model import NOBODY, Forward, Limit, Route
+from hms_svc.core.model import NOBODY
 from hms_svc.core.ports import StoreUnavailable
 from hms_svc.core.shared_limits import SharedLimits
 from hms_svc.local.limits import MemoryLimits

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hms_svc.core.config import Limit
 from hms_svc.core.limit_keys import LONGEST_KEY, bucket_key
-from hms_svc.core.model import NOBODY, Caller, Limit
+from hms_svc.core.model import NOBODY, Caller
 
 ALICE = Caller(name="alice", via="oauth", issuer="https://login.agency.example/", token_key="t-1")
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import request
 
-from hms_svc.core.model import Forward, Limit, Route, Target
+from hms_svc.core.config import Forward, Limit, Route, Target
 
 PROXIES = ("10.0.0.0/8", "2001:db8:ff::/48")
 PROXY, CLIENT = "10.0.0.2", "203.0.113.9"

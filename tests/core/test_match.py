@@ -9,9 +9,10 @@ import vectors
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hms_svc.core.config import Condition, Config, Forward, Route, Target
 from hms_svc.core.errors import Malformed, MethodNotAllowed, NoSuchPath
 from hms_svc.core.match import NO_ROUTES_LOADED, RouteTable, Wanted
-from hms_svc.core.model import Condition, Config, Forward, Headers, Route, Target
+from hms_svc.core.model import Headers
 
 TO = Forward((Target("http", "svc", 9000),))
 

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import OwnedClock, drive, request
 
+from hms_svc.core.config import Forward, Limit, Route
 from hms_svc.core.entry import Entry
 from hms_svc.core.errors import TooManyCalls
 from hms_svc.core.limit import Limiter
-from hms_svc.core.model import NOBODY, Caller, Forward, Limit, Route
+from hms_svc.core.model import NOBODY, Caller
 from hms_svc.core.plans import planned
 from hms_svc.core.windows import DAY_S
 from hms_svc.local.limits import MemoryLimits

@@ -7,9 +7,10 @@ import pytest
 from worlds import drive, request
 
 from hms_svc import Policy, PolicyRequest, Verdict
+from hms_svc.core.config import Forward, Limit, PolicyUse, Route
 from hms_svc.core.entry import Entry, PolicyVerdict
 from hms_svc.core.errors import InternalError, PolicyBlocked, TooManyCalls
-from hms_svc.core.model import NOBODY, Forward, Headers, Limit, PolicyUse, Route
+from hms_svc.core.model import NOBODY, Headers
 from hms_svc.core.policies import PolicyStep
 
 if TYPE_CHECKING:

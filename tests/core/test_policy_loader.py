@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hms_svc import Policy, PolicyRequest, Verdict
-from hms_svc.core.model import NOBODY, Forward, Headers, Route
+from hms_svc.core.config import Forward, Route
+from hms_svc.core.model import NOBODY, Headers
 from hms_svc.core.policy_folder import PolicyFolder
 from hms_svc.core.policy_loader import PolicyLoader, PolicyLoadError
 

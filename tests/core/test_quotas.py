@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import OwnedClock, drive
 
+from hms_svc.core.config import Limit
 from hms_svc.core.gcra import SECOND_NS
-from hms_svc.core.model import Limit
 from hms_svc.core.ports import Decision, StoreUnavailable, Want
 from hms_svc.core.shared_limits import SharedLimits
 from hms_svc.core.windows import DAY_S, HOUR_S, MONTH_S, end_ns

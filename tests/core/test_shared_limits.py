@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import OwnedClock, drive
 
+from hms_svc.core.config import Limit
 from hms_svc.core.gcra import SECOND_NS, decide
 from hms_svc.core.leases import figures
-from hms_svc.core.model import Limit
 from hms_svc.core.ports import Answer, Bucket, Change, Decision, StoreUnavailable, Want
 from hms_svc.core.shared_limits import MAX_CALLS, SharedLimits
 

@@ -6,8 +6,8 @@ import pytest
 from limits_bound import over, possible
 from limits_world import Scenario, Seen, Simulation
 
+from hms_svc.core.config import Limit
 from hms_svc.core.gcra import SECOND_NS
-from hms_svc.core.model import Limit
 
 SLOW, SHALLOW, FAST = Limit(30, 60, 30), Limit(1_000, 1, 100), Limit(1_000, 1, 1_000)
 TROUBLE = {"latency_ms": 20, "throttled": 0.1, "lost": 0.05}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hms_svc.core.model import Enqueue, Forward, Limit, Redirect, Route, Target
+from hms_svc.core.config import Enqueue, Forward, Limit, Redirect, Route, Target
 from hms_svc.core.summary import destination, limit_text
 from hms_svc.core.windows import DAY_S, MONTH_S
 

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import OwnedClock, drive, request
 
+from hms_svc.core.config import Forward, Limit, Route
 from hms_svc.core.entry import Entry
 from hms_svc.core.errors import TooManyCalls
 from hms_svc.core.gcra import SECOND_NS
 from hms_svc.core.limit import Limiter
-from hms_svc.core.model import NOBODY, Forward, Limit, Route
+from hms_svc.core.model import NOBODY
 from hms_svc.core.what_if import Outcome, Pace, Refused, what_if, what_if_text
 from hms_svc.local.limits import MemoryLimits
 

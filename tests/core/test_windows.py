@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hms_svc.core.config import Limit
 from hms_svc.core.gcra import SECOND_NS, decide, judged
-from hms_svc.core.model import Limit
 from hms_svc.core.ports import Decision, Want
 from hms_svc.core.windows import DAY_S, HOUR_S, MONTH_S, end_ns, windowed
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from hms_svc import PolicyRequest, Verdict
-from hms_svc.core.model import NOBODY, Forward, Headers, Route
+from hms_svc.core.config import Forward, Route
+from hms_svc.core.model import NOBODY, Headers
 from hms_svc.core.policy_loader import PolicyLoader, PolicyLoadError
 
 FOLDER = Path(__file__).parent.parent.parent / "layers" / "policies"

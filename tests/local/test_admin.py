@@ -15,7 +15,7 @@ from hms_svc.local.admin_limits import LimitsDesk
 
 if TYPE_CHECKING:
     from hms_svc import Policy
-    from hms_svc.core.model import Config
+    from hms_svc.core.config import Config
 
 GOOD = b"- {path: /a, forward_to: 'http://a', auth: none}\n"
 

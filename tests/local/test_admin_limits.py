@@ -8,7 +8,7 @@ import pytest
 from doors import Door, problem
 from worlds import request, run
 
-from hms_svc.core.model import Config, Forward, Limit, Route, Target
+from hms_svc.core.config import Config, Forward, Limit, Route, Target
 from hms_svc.local.admin import Admin
 from hms_svc.local.admin_limits import MAX_LISTED, LimitsDesk
 

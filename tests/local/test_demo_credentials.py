@@ -10,14 +10,16 @@ from worlds import CountingRandomness, OwnedClock, drive, request
 
 from hms_svc.core.authenticate import Authenticator
 from hms_svc.core.authorise import authorise
+from hms_svc.core.config import Config, Requirements
 from hms_svc.core.errors import BadCredentials, Forbidden
-from hms_svc.core.model import Caller, Config, Requirements
 from hms_svc.core.ports import StoreUnavailable
 from hms_svc.local.demo_credentials import DEMO_TOKENS, DemoIssuer, WithDemoIssuer
 from hms_svc.local.system import SystemRandomness
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from hms_svc.core.model import Caller
 
 
 def identify(demo: DemoIssuer, text: str) -> Caller:

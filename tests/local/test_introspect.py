@@ -14,14 +14,14 @@ from fakes_introspection import ACTIVE, IntrospectionServer
 from worlds import OwnedClock, drive
 
 from hms_svc.aws.upstream import RequestsUpstream
-from hms_svc.core.model import IntrospectionEndpoint
+from hms_svc.core.config import IntrospectionEndpoint
 from hms_svc.core.ports import StoreUnavailable
 from hms_svc.local.introspect import MAX_BYTES, Introspector, basic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hms_svc.core.model import Issuer
+    from hms_svc.core.config import Issuer
 
 DISCOVERY = "/.well-known/openid-configuration"
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from hms_svc.core.model import Issuer
+    from hms_svc.core.config import Issuer
 from contextlib import asynccontextmanager
 
 

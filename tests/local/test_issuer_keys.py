@@ -10,9 +10,9 @@ from fakes_introspection import Answers
 from worlds import OwnedClock, request
 
 from hms_svc.core.authenticate import Authenticator
+from hms_svc.core.config import Config
 from hms_svc.core.credentials.kept_keys import MAX_ISSUERS
 from hms_svc.core.errors import BadCredentials
-from hms_svc.core.model import Config
 from hms_svc.core.ports import StoreUnavailable
 from hms_svc.local.issuer_keys import HttpKeySource
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-    from hms_svc.core.model import Caller, Issuer
+    from hms_svc.core.config import Issuer
+    from hms_svc.core.model import Caller
 
 OLD, NEW = ec_jwk(ec_key("old"), "old"), ec_jwk(ec_key("new"), "new")
 DOWN = (503, b"")

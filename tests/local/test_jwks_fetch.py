@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-    from hms_svc.core.model import Issuer
+    from hms_svc.core.config import Issuer
 
 KEY = ec_jwk(ec_key())
 DISCOVERY = "/.well-known/openid-configuration"

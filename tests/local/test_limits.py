@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import OwnedClock, drive
 
+from hms_svc.core.config import Limit
 from hms_svc.core.gcra import SECOND_NS, interval_ns
-from hms_svc.core.model import Limit
 from hms_svc.core.ports import Want
 from hms_svc.core.windows import DAY_S, HOUR_S
 from hms_svc.local.limits import MemoryLimits

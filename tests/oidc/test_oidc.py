@@ -17,9 +17,9 @@ from running import Running, started
 from worlds import OwnedClock, request
 
 from hms_svc.core.authenticate import Authenticator
+from hms_svc.core.config import Config, Issuer
 from hms_svc.core.credentials.token_keys import ALGORITHMS
 from hms_svc.core.errors import BadCredentials
-from hms_svc.core.model import Config, Issuer
 from hms_svc.local.issuer_keys import HttpKeySource
 
 if TYPE_CHECKING:

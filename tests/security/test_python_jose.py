@@ -34,7 +34,7 @@ from jose import jwe, jwk, jws, jwt
 from jose.exceptions import JOSEError
 from wires import ask, patiently
 
-from hms_svc.core.model import Issuer
+from hms_svc.core.config import Issuer
 from hms_svc.local.http.server import Server
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from hms_svc.local.jwks_fetch import SetFetch
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from hms_svc.core.model import Issuer
+    from hms_svc.core.config import Issuer
     from hms_svc.core.ports import Clock
 
 

@@ -22,7 +22,7 @@ from hms_svc.core.ports import UpstreamBroken, UpstreamResponse, UpstreamTimeout
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hms_svc.core.model import Target
+    from hms_svc.core.config import Target
     from hms_svc.core.ports import UpstreamRequest
 
 MAX_BODY = 6_291_556

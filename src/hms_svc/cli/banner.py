@@ -10,7 +10,7 @@ from hms_svc import __version__
 from hms_svc.cli.console import say
 
 if TYPE_CHECKING:
-    from hms_svc.core.model import Config, Route
+    from hms_svc.core.config import Config, Route
     from hms_svc.serve import Place
     from hms_svc.settings import Settings
 

@@ -13,7 +13,7 @@ from hms_svc.core.routes import RoutesInvalid, load
 from hms_svc.settings import DEFAULT_POLICIES
 
 if TYPE_CHECKING:
-    from hms_svc.core.model import Config
+    from hms_svc.core.config import Config
 
 RoutesFile = Annotated[Path, typer.Argument(metavar="ROUTES", help="The routes file.", show_default=True)]
 PoliciesFolder = Annotated[

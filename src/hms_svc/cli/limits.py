@@ -21,7 +21,7 @@ from hms_svc.core.ports import StoreUnavailable
 
 if TYPE_CHECKING:
     from hms_svc.aws.operator_limits import OperatorLimits
-    from hms_svc.core.model import Config
+    from hms_svc.core.config import Config
 
 LIMITS = "/_hms/limits"
 _DYNAMODB = "dynamodb:"

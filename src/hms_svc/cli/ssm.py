@@ -14,7 +14,7 @@ import typer
 from hms_svc.cli.console import BAD, fail, say
 from hms_svc.cli.files import policies_folder, print_problems
 from hms_svc.core.changes import changes
-from hms_svc.core.model import Config
+from hms_svc.core.config import Config
 from hms_svc.core.policy import Policy
 from hms_svc.core.policy_loader import PolicyLoader
 from hms_svc.core.ports import StoreUnavailable

@@ -10,8 +10,9 @@ from hms_svc.core.rewrite import edit, forwarded_path
 
 if TYPE_CHECKING:
     from hms_svc.core.arrive import Arrival
+    from hms_svc.core.config import Cors, Redirect, Route
     from hms_svc.core.match import RouteTable
-    from hms_svc.core.model import Cors, Redirect, Request, Route
+    from hms_svc.core.model import Request
 
 _CORS_FIELDS = frozenset(
     {

@@ -15,8 +15,9 @@ from hms_svc.core.audit_text import bare_path, query_names, quoted, scrubbed, ta
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from hms_svc.core.config import Route
     from hms_svc.core.entry import Entry, LimitVerdict, PolicyVerdict
-    from hms_svc.core.model import Caller, Request, Route
+    from hms_svc.core.model import Caller, Request
 
 OCSF_VERSION = "1.9.0-dev"
 LOG_NAME = "hms-svc.audit"

@@ -20,7 +20,8 @@ from hms_svc.core.ports import StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from hms_svc.core.model import Caller, Config, Request, Route
+    from hms_svc.core.config import Config, Route
+    from hms_svc.core.model import Caller, Request
     from hms_svc.core.ports import ApiKey, Clock, Introspection, KeySource, KeyStore, Revocations
 
 _CHALLENGES = {

@@ -11,7 +11,8 @@ from hms_svc.core.credentials.scopes import is_scope
 from hms_svc.core.errors import Forbidden
 
 if TYPE_CHECKING:
-    from hms_svc.core.model import Caller, Requirements, Route
+    from hms_svc.core.config import Requirements, Route
+    from hms_svc.core.model import Caller
 
 
 def authorise(route: Route, caller: Caller) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from hms_svc.core.model import PolicyUse, Route
+from hms_svc.core.config import PolicyUse, Route
 
 if TYPE_CHECKING:
-    from hms_svc.core.model import Config
+    from hms_svc.core.config import Config
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from hms_svc.core.model import NOBODY, Caller
 
 if TYPE_CHECKING:
-    from hms_svc.core.model import Request, Route
+    from hms_svc.core.config import Route
+    from hms_svc.core.model import Request
 
 
 class LimitVerdict(NamedTuple):

@@ -7,21 +7,23 @@ from typing import TYPE_CHECKING
 
 from hms_svc.core.answer import preflight
 from hms_svc.core.arrive import Arrival, arrive
+from hms_svc.core.config import Enqueue, Forward, Redirect
 from hms_svc.core.credentials.bearer import read_authorization
 from hms_svc.core.credentials.key_places import keys_at
 from hms_svc.core.credentials.presented import KEY_DIGITS
 from hms_svc.core.entry import Entry
 from hms_svc.core.errors import Refusal
 from hms_svc.core.limit_keys import bucket_key, key_prefix
-from hms_svc.core.model import Caller, Enqueue, Forward, Redirect
+from hms_svc.core.model import Caller
 from hms_svc.core.own import is_own
 from hms_svc.core.rewrite import forwarded_path
 from hms_svc.core.summary import limit_text
 from hms_svc.core.what_if import what_if_text
 
 if TYPE_CHECKING:
+    from hms_svc.core.config import Config, Requirements, Route
     from hms_svc.core.match import Match, RouteTable
-    from hms_svc.core.model import Config, Request, Requirements, Route
+    from hms_svc.core.model import Request
     from hms_svc.core.ports import Randomness
     from hms_svc.core.what_if import Pace
 

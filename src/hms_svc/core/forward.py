@@ -24,8 +24,8 @@ from hms_svc.core.rewrite import edit, forwarded_path
 
 if TYPE_CHECKING:
     from hms_svc.core.arrive import Arrival
+    from hms_svc.core.config import Forward, Route, Target
     from hms_svc.core.entry import Entry
-    from hms_svc.core.model import Forward, Route, Target
     from hms_svc.core.ports import Clock, Randomness, Upstream
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 from hms_svc.core.answer import finish, options, preflight, redirect
 from hms_svc.core.arrive import Arrival, arrive, is_proxy, name
 from hms_svc.core.authorise import authorise
+from hms_svc.core.config import Forward, Redirect
 from hms_svc.core.credentials.key_places import without_query_key
 from hms_svc.core.entry import Entry
 from hms_svc.core.errors import InternalError, MethodNotAllowed, Refusal, Unavailable
 from hms_svc.core.forward import Admitted
 from hms_svc.core.jobs import prefers_async
 from hms_svc.core.match import Match, RouteTable, parse_query
-from hms_svc.core.model import Forward, Headers, Redirect, Request, Response
+from hms_svc.core.model import Headers, Request, Response
 from hms_svc.core.own import HealthOnly, OwnPaths, is_own
 from hms_svc.core.policy import PolicyRequest
 from hms_svc.core.ports import Clock, Randomness, StoreUnavailable

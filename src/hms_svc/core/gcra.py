@@ -16,7 +16,7 @@ from hms_svc.core.ports import Decision
 from hms_svc.core.windows import CALENDAR, end_ns
 
 if TYPE_CHECKING:
-    from hms_svc.core.model import Limit
+    from hms_svc.core.config import Limit
 
 SECOND_NS = 1_000_000_000
 

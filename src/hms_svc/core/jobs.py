@@ -20,8 +20,8 @@ from hms_svc.core.model import NOBODY, Headers, Response
 from hms_svc.core.ports import Job, StoreUnavailable
 
 if TYPE_CHECKING:
+    from hms_svc.core.config import Enqueue
     from hms_svc.core.forward import Admitted
-    from hms_svc.core.model import Enqueue
     from hms_svc.core.ports import Clock, JobQueue, Randomness
 
 EVENT_TYPE = "hms-svc.request"

@@ -21,7 +21,7 @@ from hms_svc.core.gcra import SECOND_NS, interval_ns
 from hms_svc.core.ports import Change, Decision
 
 if TYPE_CHECKING:
-    from hms_svc.core.model import Limit
+    from hms_svc.core.config import Limit
     from hms_svc.core.ports import Answer
 
 LEASED_FROM = 10

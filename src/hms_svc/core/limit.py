@@ -22,8 +22,9 @@ from hms_svc.core.windows import CALENDAR, MONTH_S
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hms_svc.core.config import Limit, Route
     from hms_svc.core.entry import Entry
-    from hms_svc.core.model import Caller, Limit, Route
+    from hms_svc.core.model import Caller
     from hms_svc.core.policy_fields import Fields
     from hms_svc.core.ports import LimitStore
 

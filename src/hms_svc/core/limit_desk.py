@@ -16,7 +16,7 @@ from hms_svc.core.summary import limit_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hms_svc.core.model import Config, Limit, Route
+    from hms_svc.core.config import Config, Limit, Route
     from hms_svc.core.ports import Decision
 
 WHO = ("ip", "caller", "via", "issuer", "token_sha256")

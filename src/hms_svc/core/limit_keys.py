@@ -12,7 +12,8 @@ from hms_svc.core.ports import Want
 from hms_svc.core.windows import ROLLING
 
 if TYPE_CHECKING:
-    from hms_svc.core.model import Caller, Limit, Route
+    from hms_svc.core.config import Limit, Route
+    from hms_svc.core.model import Caller
 
 LONGEST_KEY = 200
 """Characters; a longer key is hashed, so that a bucket's size is bounded whatever a token says its subject is."""

@@ -11,14 +11,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl
 
+from hms_svc.core.config import Config
 from hms_svc.core.errors import Malformed, MethodNotAllowed, NoSuchPath
-from hms_svc.core.model import EMPTY, Config
+from hms_svc.core.model import EMPTY
 from hms_svc.core.path import decode_segment, other_readings, segment_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hms_svc.core.model import Headers, Route
+    from hms_svc.core.config import Route
+    from hms_svc.core.model import Headers
 
 NO_ROUTES_LOADED = (
     "No such path: no routes are loaded. Load some with `hms-svc reload routes.yml`, "

@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hms_svc.core.model import Caller, Limit
+    from hms_svc.core.config import Limit
+    from hms_svc.core.model import Caller
 
 
 def planned(limit: Limit, caller: Caller) -> Limit:

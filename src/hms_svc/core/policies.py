@@ -20,8 +20,8 @@ from hms_svc.core.policy_fields import fault, joined
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hms_svc.core.config import PolicyUse, Route
     from hms_svc.core.entry import Entry
-    from hms_svc.core.model import PolicyUse, Route
     from hms_svc.core.policy import PolicyRequest
     from hms_svc.core.policy_fields import Fields
     from hms_svc.core.ports import PolicyRunner

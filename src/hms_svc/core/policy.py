@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hms_svc.core.model import Caller, Headers, Route
+    from hms_svc.core.config import Route
+    from hms_svc.core.model import Caller, Headers
 
 
 @dataclass(frozen=True, slots=True)

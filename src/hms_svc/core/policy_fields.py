@@ -10,7 +10,7 @@ from hms_svc.core.forward import is_the_callers, plain
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from hms_svc.core.model import Limit
+    from hms_svc.core.config import Limit
 
 Fields = tuple[tuple[str, str], ...]
 

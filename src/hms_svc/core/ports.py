@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from hms_svc.core.model import BodyStream, ClientCertificate, Headers, Issuer, Limit, Target
+    from hms_svc.core.config import Issuer, Limit, Target
+    from hms_svc.core.model import BodyStream, ClientCertificate, Headers
 
 T = TypeVar("T")
 

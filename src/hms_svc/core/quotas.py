@@ -16,7 +16,7 @@ from hms_svc.core.ports import Change, Decision
 from hms_svc.core.windows import CALENDAR, end_ns
 
 if TYPE_CHECKING:
-    from hms_svc.core.model import Limit
+    from hms_svc.core.config import Limit
     from hms_svc.core.ports import Answer
 
 FIRST_NS = 10**18

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hms_svc.core.model import HeaderEdits
+    from hms_svc.core.config import HeaderEdits
 
 
 def edit(lines: Iterable[tuple[str, str]], edits: HeaderEdits) -> list[tuple[str, str]]:

@@ -22,8 +22,8 @@ from hms_svc.core.windows import windowed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hms_svc.core.config import Limit
     from hms_svc.core.leases import Known
-    from hms_svc.core.model import Limit
     from hms_svc.core.ports import Answer, BucketTable, Clock, Decision, Want
 
 MAX_CALLS = 6

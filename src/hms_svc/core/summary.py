@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hms_svc.core.model import Enqueue, Forward, Redirect
+from hms_svc.core.config import Enqueue, Forward, Redirect
 from hms_svc.core.windows import MONTH_S, ROLLING
 
 if TYPE_CHECKING:
-    from hms_svc.core.model import Limit, Route
+    from hms_svc.core.config import Limit, Route
 
 _UNITS = {1: "s", 60: "m", 3_600: "h", 86_400: "d", MONTH_S: "month"}
 

@@ -10,7 +10,7 @@ from hms_svc.core.summary import limit_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hms_svc.core.model import Limit
+    from hms_svc.core.config import Limit
 
 MAX_CALLS = 1_000_000
 

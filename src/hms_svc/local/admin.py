@@ -21,8 +21,8 @@ from hms_svc.local.admin_limits import LIMITS
 if TYPE_CHECKING:
     from hms_svc.core.arrive import Arrival
     from hms_svc.core.changes import Change
+    from hms_svc.core.config import Config
     from hms_svc.core.entry import Entry
-    from hms_svc.core.model import Config
     from hms_svc.local.admin_limits import LimitsDesk
 
 ROUTES = "/_hms/routes"

@@ -17,9 +17,10 @@ from hms_svc.core.ports import Want
 
 if TYPE_CHECKING:
     from hms_svc.core.arrive import Arrival
+    from hms_svc.core.config import Config, Route
     from hms_svc.core.entry import Entry
     from hms_svc.core.limit_desk import Found
-    from hms_svc.core.model import Config, Response, Route
+    from hms_svc.core.model import Response
     from hms_svc.local.limits import MemoryLimits
 
 LIMITS = "/_hms/limits"

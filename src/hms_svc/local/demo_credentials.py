@@ -11,8 +11,9 @@ import os
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from hms_svc.core.config import Issuer
 from hms_svc.core.credentials.strict_json import parse_object
-from hms_svc.core.model import Caller, Issuer
+from hms_svc.core.model import Caller
 from hms_svc.core.ports import StoreUnavailable
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import base64
 from typing import TYPE_CHECKING
 from urllib.parse import quote_plus, urlencode, urlsplit
 
+from hms_svc.core.config import Target
 from hms_svc.core.credentials.strict_json import parse_object
-from hms_svc.core.model import Headers, Target
+from hms_svc.core.model import Headers
 from hms_svc.core.ports import (
     StoreUnavailable,
     UpstreamBroken,
@@ -23,7 +24,7 @@ from hms_svc.core.ports import (
 from hms_svc.local.bounded_get import is_allowed
 
 if TYPE_CHECKING:
-    from hms_svc.core.model import Issuer
+    from hms_svc.core.config import Issuer
     from hms_svc.core.ports import Clock, Upstream
     from hms_svc.local.secrets import SecretSource
 

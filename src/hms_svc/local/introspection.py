@@ -13,7 +13,7 @@ from hms_svc.core.ports import StoreUnavailable
 from hms_svc.local.introspect import BUDGET_S
 
 if TYPE_CHECKING:
-    from hms_svc.core.model import Issuer
+    from hms_svc.core.config import Issuer
     from hms_svc.local.introspect import Introspector
 
 MAX_AT_ONCE = 16

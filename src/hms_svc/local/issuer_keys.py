@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from hms_svc.core.model import Issuer
+    from hms_svc.core.config import Issuer
     from hms_svc.core.ports import Clock
 
 PATIENCE_S = 12

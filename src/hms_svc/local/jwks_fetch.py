@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from hms_svc.core.model import Issuer
+    from hms_svc.core.config import Issuer
     from hms_svc.core.ports import Clock
     from hms_svc.local.bounded_get import Answer
 

@@ -23,7 +23,7 @@ from hms_svc.core.windows import ROLLING, windowed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hms_svc.core.model import Limit
+    from hms_svc.core.config import Limit
     from hms_svc.core.ports import Clock, Decision
 
 _SWEPT_PER_NEW_KEY = 8

@@ -10,17 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import OwnedClock, drive, request
 
+from hms_svc.core.config import CertificateRule, ClientCertificates, Config, RevokedCertificate
 from hms_svc.core.credentials.by_certificate import ByCertificate
 from hms_svc.core.credentials.presented import CredentialInvalid, Presented
 from hms_svc.core.credentials.x509 import unreadable
-from hms_svc.core.model import (
-    Caller,
-    CertificateRule,
-    ClientCertificate,
-    ClientCertificates,
-    Config,
-    RevokedCertificate,
-)
+from hms_svc.core.model import Caller, ClientCertificate
 from hms_svc.core.ports import StoreUnavailable
 
 GOOD = ClientCertificate(

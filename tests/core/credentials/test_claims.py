@@ -9,9 +9,9 @@ from fakes_credentials import AGENCY, GOOD_CLAIMS, NOW_S
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hms_svc.core.config import Issuer
 from hms_svc.core.credentials.claims import caller_of, check, check_type, issuer_named_by
 from hms_svc.core.credentials.jws import TokenInvalid
-from hms_svc.core.model import Issuer
 
 LEEWAY_S = 60
 OTHER = Issuer("other", "https://other.example", ("hms-api",))

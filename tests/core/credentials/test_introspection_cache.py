@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 from fakes_introspection import LEGACY, NOW_S
 
+from hms_svc.core.config import IntrospectionEndpoint
 from hms_svc.core.credentials.introspection_cache import IntrospectionCache, Known, Moment
-from hms_svc.core.model import Caller, IntrospectionEndpoint
+from hms_svc.core.model import Caller
 
 S = 1_000_000_000
 

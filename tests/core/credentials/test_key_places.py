@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from worlds import request
 
 from hms_svc.core.arrive import Arrival
+from hms_svc.core.config import Config
 from hms_svc.core.credentials.key_places import keys_at, without_query_key
-from hms_svc.core.model import Config
 
 IN_QUERY = route("api_key", api_key_query="api_key")
 QUERIES = st.text("api_key=&;%5F+1aé", max_size=40) | st.lists(

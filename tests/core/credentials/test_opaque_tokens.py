@@ -12,10 +12,11 @@ from fakes_introspection import ACTIVE, LEGACY
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hms_svc.core.config import IntrospectionEndpoint
 from hms_svc.core.credentials.api_keys import make
 from hms_svc.core.credentials.opaque_tokens import issuer_to_ask
 from hms_svc.core.errors import BadCredentials, Malformed, Unavailable
-from hms_svc.core.model import ClientCertificate, IntrospectionEndpoint
+from hms_svc.core.model import ClientCertificate
 from hms_svc.local.system import SystemRandomness
 
 BOTH = (AGENCY, LEGACY)

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from fakes_credentials import AGENCY, NOW_S
 
+from hms_svc.core.config import Issuer
 from hms_svc.core.credentials.token_cache import TokenCache, Verified
-from hms_svc.core.model import Caller, Issuer
+from hms_svc.core.model import Caller
 
 ALICE = Verified(Caller("alice", "oauth"), AGENCY, [], NOW_S + 600)
 

@@ -23,10 +23,10 @@ from fakes_credentials import (
 from vectors import needed, read_json
 from worlds import drive
 
+from hms_svc.core.config import Issuer
 from hms_svc.core.credentials.jws import TokenInvalid, parse
 from hms_svc.core.credentials.token_keys import ALGORITHMS as SUPPORTED
 from hms_svc.core.credentials.tokens import SignatureVerifier, sign
-from hms_svc.core.model import Issuer
 from hms_svc.core.routes.shared import ALGORITHMS
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fakes_routes import PROJECT, SCHEMA, problems, validator
 
-from hms_svc.core.model import Cors, Forward, IntrospectionEndpoint, Issuer, Limit, Redirect, Route
+from hms_svc.core.config import Cors, Forward, IntrospectionEndpoint, Issuer, Limit, Redirect, Route
 from hms_svc.core.routes.yaml_tree import parse, plain
 
 REFERENCE = (PROJECT / "docs" / "routes.md").read_text("utf-8")

@@ -9,7 +9,7 @@ from fakes_routes import BROKEN, EXAMPLE, GOOD, AnyRule, config, notes, problems
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hms_svc.core.model import (
+from hms_svc.core.config import (
     CertificateRule,
     ClientCertificates,
     Condition,

@@ -6,9 +6,10 @@ from fakes_routes import config, problems
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hms_svc.core.config import Condition, Config, Forward, Route
 from hms_svc.core.errors import Refusal
 from hms_svc.core.match import RouteTable, Wanted
-from hms_svc.core.model import Condition, Config, Forward, Headers, Route
+from hms_svc.core.model import Headers
 from hms_svc.core.routes.overlaps import overlaps
 
 PATHS = ("/a", "/a/*", "/*", "/{x}", "/{y}", "/a/{x}", "/{x}/b", "/%61", "/", "/a/")

@@ -18,8 +18,7 @@ from doors import Door
 from wires import client, patiently
 from worlds import OwnedClock
 
-from hms_svc.core.credentials.x509 import from_pem
-from hms_svc.core.model import (
+from hms_svc.core.config import (
     CertificateRule,
     ClientCertificates,
     Forward,
@@ -28,6 +27,7 @@ from hms_svc.core.model import (
     Route,
     Target,
 )
+from hms_svc.core.credentials.x509 import from_pem
 from hms_svc.local.crl_file import CrlFile
 from hms_svc.local.http.server import Server
 from hms_svc.local.tls import server_context

@@ -11,7 +11,7 @@ from authority import Authority, client_context, localhost
 from wires import Service, answering, patiently, to
 from worlds import run
 
-from hms_svc.core.model import Target
+from hms_svc.core.config import Target
 from hms_svc.core.ports import (
     UpstreamBroken,
     UpstreamRequest,

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from hms_svc.core.credentials.jws import TokenInvalid
 
 if TYPE_CHECKING:
-    from hms_svc.core.model import ClientCertificate, Issuer
+    from hms_svc.core.config import Issuer
+    from hms_svc.core.model import ClientCertificate
 
 THUMBPRINT = "x5t#S256"
 _OTHER_PROOFS = ("jkt", "jwk", "jwe", "jku", "kid")

@@ -10,9 +10,10 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
+from hms_svc.core.config import RevokedCertificate
 from hms_svc.core.credentials.certificate_names import caller_named
 from hms_svc.core.credentials.presented import KEY_DIGITS, CredentialInvalid, Presented
-from hms_svc.core.model import Caller, RevokedCertificate
+from hms_svc.core.model import Caller
 
 if TYPE_CHECKING:
     from hms_svc.core.model import ClientCertificate

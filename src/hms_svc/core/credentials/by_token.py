@@ -16,7 +16,8 @@ from hms_svc.core.credentials.tokens import SignatureVerifier
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hms_svc.core.model import Caller, Issuer
+    from hms_svc.core.config import Issuer
+    from hms_svc.core.model import Caller
     from hms_svc.core.ports import Clock, Introspection, KeySource
 
 

@@ -15,7 +15,8 @@ from hms_svc.core.credentials.presented import CredentialInvalid
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from hms_svc.core.model import CertificateRule, ClientCertificate, ClientCertificates
+    from hms_svc.core.config import CertificateRule, ClientCertificates
+    from hms_svc.core.model import ClientCertificate
 
 MAX_NAME = 1_024
 """Characters of a caller's name."""

@@ -13,7 +13,7 @@ from hms_svc.core.model import Caller
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hms_svc.core.model import Issuer
+    from hms_svc.core.config import Issuer
 
 TYPES = ("jwt", "at+jwt")
 """The ``typ`` of tokens for access (RFC 7519, section 5.1; RFC 9068); logout tokens, DPoP proofs and the like have

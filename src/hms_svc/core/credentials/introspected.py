@@ -15,7 +15,8 @@ from hms_svc.core.ports import StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hms_svc.core.model import Caller, Issuer
+    from hms_svc.core.config import Issuer
+    from hms_svc.core.model import Caller
 
 _NAMES = ("sub", "username", "client_id")
 _OF_ACCESS: Mapping[str, frozenset[str]] = {

@@ -11,7 +11,8 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from hms_svc.core.model import Caller, Issuer
+    from hms_svc.core.config import Issuer
+    from hms_svc.core.model import Caller
 
 MAX_ENTRIES = 4096
 """Of each kind."""

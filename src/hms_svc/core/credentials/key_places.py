@@ -11,7 +11,8 @@ from urllib.parse import unquote_plus
 
 if TYPE_CHECKING:
     from hms_svc.core.arrive import Arrival
-    from hms_svc.core.model import Config, Request, Route
+    from hms_svc.core.config import Config, Route
+    from hms_svc.core.model import Request
 
 
 def keys_at(request: Request, route: Route, config: Config) -> list[tuple[str, str]]:

@@ -15,7 +15,8 @@ from hms_svc.core.credentials.jws import TokenInvalid, issuer_claimed
 from hms_svc.core.credentials.presented import KEY_DIGITS
 
 if TYPE_CHECKING:
-    from hms_svc.core.model import Caller, Issuer
+    from hms_svc.core.config import Issuer
+    from hms_svc.core.model import Caller
     from hms_svc.core.ports import Clock, Introspection
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from hms_svc.core.config import Config, Route
     from hms_svc.core.credentials.bearer import Authorization
-    from hms_svc.core.model import Config, Request, Route
+    from hms_svc.core.model import Request
 
 KEY_DIGITS = 32
 """Hexadecimal digits of a credential's SHA-256 that tell buckets apart."""

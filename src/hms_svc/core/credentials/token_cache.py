@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from hms_svc.core.config import Issuer
     from hms_svc.core.credentials.tokens import Jwks
-    from hms_svc.core.model import Caller, Issuer
+    from hms_svc.core.model import Caller
 
 MAX_ENTRIES = 4096
 MAX_CHARACTERS = 4_000_000

@@ -17,7 +17,7 @@ from hms_svc.core.credentials.token_keys import ALGORITHMS, signing, usable
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hms_svc.core.model import Issuer
+    from hms_svc.core.config import Issuer
     from hms_svc.core.ports import KeySource
 
     Jwks = Sequence[Mapping[str, Any]]

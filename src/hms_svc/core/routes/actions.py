@@ -9,7 +9,7 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING
 
-from hms_svc.core.model import Enqueue, Forward, Redirect, Target
+from hms_svc.core.config import Enqueue, Forward, Redirect, Target
 from hms_svc.core.routes.paths import target_path
 from hms_svc.core.routes.places import Wrong
 from hms_svc.core.routes.problems import shown

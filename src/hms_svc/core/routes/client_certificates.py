@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from hms_svc.core.config import CertificateRule, ClientCertificates, RevokedCertificate
 from hms_svc.core.credentials.certificate_names import COMPARED, NAMES
 from hms_svc.core.credentials.distinguished_names import canonical
 from hms_svc.core.credentials.scopes import is_scope
-from hms_svc.core.model import CertificateRule, ClientCertificates, RevokedCertificate
 from hms_svc.core.routes.places import Wrong
 from hms_svc.core.routes.texts import line
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from hms_svc.core.model import EMPTY, Condition, PolicyUse, Requirements, Route
+from hms_svc.core.config import Condition, PolicyUse, Requirements, Route
+from hms_svc.core.model import EMPTY
 from hms_svc.core.policy import Policy
 from hms_svc.core.policy_loader import PolicyLoadError
 from hms_svc.core.routes.actions import ACTIONS, ONLY_WITH_FORWARD, action

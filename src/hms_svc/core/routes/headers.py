@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from hms_svc.core.config import Cors, HeaderEdits
 from hms_svc.core.forward import HOP_BY_HOP, SET_BY_THE_GATEWAY
-from hms_svc.core.model import Cors, HeaderEdits
 from hms_svc.core.routes.places import Wrong
 from hms_svc.core.routes.problems import shown
 from hms_svc.core.routes.texts import HOST, IPV6, duration, field_name, field_value, method, token

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from hms_svc.core.model import IntrospectionEndpoint
+from hms_svc.core.config import IntrospectionEndpoint
 from hms_svc.core.routes.places import Wrong
 from hms_svc.core.routes.texts import duration, line
 from hms_svc.core.routes.yaml_tree import Scalar

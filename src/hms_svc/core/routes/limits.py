@@ -7,8 +7,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from hms_svc.core.config import Limit
 from hms_svc.core.limit_keys import policy_name
-from hms_svc.core.model import Limit
 from hms_svc.core.policy_fields import may_set
 from hms_svc.core.routes.places import Wrong
 from hms_svc.core.routes.problems import shown

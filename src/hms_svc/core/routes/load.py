@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from hms_svc.core.model import API_KEY_HEADER, ClientCertificates, Config, Issuer
+from hms_svc.core.config import API_KEY_HEADER, ClientCertificates, Config, Issuer
 from hms_svc.core.routes.client_certificates import client_certificates
 from hms_svc.core.routes.fields import PolicyBuilder, RouteRead, read_route
 from hms_svc.core.routes.names import named

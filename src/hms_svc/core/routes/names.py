@@ -9,7 +9,7 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hms_svc.core.model import Route
+    from hms_svc.core.config import Route
     from hms_svc.core.routes.fields import RouteRead
 
 

@@ -17,7 +17,7 @@ from hms_svc.core.path import segment_key
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from hms_svc.core.model import Route
+    from hms_svc.core.config import Route
 
 Kind = tuple[str, str]
 """``("header", "x-tenant")``, ``("query", "v")`` or ``("method", "")``."""

@@ -6,8 +6,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from hms_svc.core.config import Issuer
 from hms_svc.core.forward import HOP_BY_HOP, SET_BY_THE_GATEWAY
-from hms_svc.core.model import Issuer
 from hms_svc.core.routes.introspection import introspection
 from hms_svc.core.routes.places import Wrong
 from hms_svc.core.routes.problems import shown

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hms_svc.core.model import ClientCertificates, Issuer
+    from hms_svc.core.config import ClientCertificates, Issuer
     from hms_svc.core.routes.fields import RouteRead
     from hms_svc.core.routes.places import Place
     from hms_svc.core.routes.problems import Problem

@@ -15,7 +15,7 @@ from hms_svc.local.http.upstream_connection import UpstreamConnection
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hms_svc.core.model import Target
+    from hms_svc.core.config import Target
     from hms_svc.local.http.pool import Place, Pool
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
-    from hms_svc.core.model import Target
+    from hms_svc.core.config import Target
     from hms_svc.core.ports import UpstreamRequest, UpstreamResponse
     from hms_svc.local.http.pool import Place
 
