@@ -32,7 +32,7 @@ def per_second(rate: int) -> Limit:
 
 MINUTE, THOUSAND, FIVE_THOUSAND = Limit(30, 60, 30), per_second(1_000), per_second(5_000)
 BUSY = Scenario("1,000/s: 1,200/s", THOUSAND, 50, 1_200)
-TROUBLE = {"latency_ms": 50, "throttled": 0.1, "lost": 0.05, "killed": 5}
+TROUBLED = replace(BUSY, name="  all of these", latency_ms=50, throttled=0.1, lost=0.05, killed=5)
 HUNDREDS = Scenario("5,000/s: 6,000/s", FIVE_THOUSAND, 1_000, 6_000)
 SCENARIOS = (
     Scenario("30/m: a call every 10 s", MINUTE, 4, 0.1, seconds=2_000),
@@ -50,8 +50,8 @@ SCENARIOS = (
     replace(BUSY, name="  10 % throttled", throttled=0.1),
     replace(BUSY, name="  5 % of answers lost", lost=0.05),
     replace(BUSY, name="  5 die a second", killed=5),
-    replace(BUSY, name="  all of these", **TROUBLE),
-    replace(BUSY, name="  all of these, in pulses", **TROUBLE, pulse_s=1.5, rest_s=1.5),
+    TROUBLED,
+    replace(TROUBLED, name="  all of these, in pulses", pulse_s=1.5, rest_s=1.5),
     replace(BUSY, name="  volleys", offered=500, pulse_s=0.25, rest_s=1.5, heavier=100),
     replace(BUSY, name="  clocks 20 ms apart", skew_s=0.01),
     replace(BUSY, name="  clocks 2 s apart", skew_s=1),
