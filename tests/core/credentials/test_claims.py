@@ -171,6 +171,7 @@ def test_a_null_subject_does_not_fall_back_to_the_client() -> None:
     [
         ({"scope": "a b"}, {"a", "b"}),
         ({"scope": ""}, set()),
+        ({"scope": ["a", "b"]}, {"a", "b"}),
         ({"scope": None, "scp": ["a", "b"]}, {"a", "b"}),
         ({"scope": None, "scp": "a b"}, {"a", "b"}),
         ({"scope": "a", "scp": ["b"]}, {"a"}),
@@ -181,7 +182,7 @@ def test_scopes_come_from_scope_or_scp(given: dict[str, Any], expected: set[str]
     assert caller_of(claims(**given), AGENCY, "").scopes == expected
 
 
-@pytest.mark.parametrize("scope", [1, ["a"], {}, 'a"b', "é", "a\\b"])
+@pytest.mark.parametrize("scope", [1, [1], ["a b"], [["a"]], {}, 'a"b', "é", "a\\b"], ids=str)
 def test_a_scope_of_another_kind_is_refused(scope: Any) -> None:
     assert refusal_of(scope=scope).startswith("the scope ")
 

@@ -68,7 +68,7 @@ def test_a_token_without_exp_is_good_as_long_as_the_issuer_says_so() -> None:
         ({"sub": None}, "the token has neither sub nor username nor client_id"),
         ({"sub": "a\nb"}, "the sub is no text of 1 to 255 printable characters"),
         ({"sub": ""}, "the sub is no text of 1 to 255 printable characters"),
-        ({"scope": ["a"]}, "the scope is no text of scopes"),
+        ({"scope": 1}, "the scope is no text of scopes"),
         ({"token_type": "refresh_token"}, "the token_type is not that of a token for access"),
         ({"token_type": "DPoP"}, "the token_type is not that of a token for access"),
         ({"token_use": "refresh_token"}, "the token_use is not that of a token for access"),

@@ -126,11 +126,11 @@ def _text(claims: Mapping[str, Any], name: str) -> str:
 
 
 def _scopes(claims: Mapping[str, Any]) -> frozenset[str]:
-    """From ``scope`` (RFC 8693, section 4.2), else from ``scp``, which some issuers write, as text or list."""
+    """From ``scope`` (RFC 8693, section 4.2), else from ``scp``, which some issuers write; a text, or a list."""
     name = "scope" if "scope" in claims else "scp"
     value = claims.get(name, "")
     scopes = value.split() if isinstance(value, str) else value
-    if not isinstance(scopes, list) or (name == "scope" and not isinstance(value, str)):
+    if not isinstance(scopes, list):
         raise TokenInvalid(f"the {name} is no text of scopes")
     if not all(isinstance(scope, str) and is_scope(scope) for scope in scopes):
         raise TokenInvalid(f"the {name} holds what is no scope")
