@@ -44,6 +44,8 @@ class _Answered(NamedTuple):
     place: int
     want: Want
     decision: Decision
+    policy: str
+    """As in ``RateLimit-Policy``."""
 
 
 class Told(NamedTuple):
@@ -96,13 +98,11 @@ class Limiter:
         except StoreUnavailable as error:
             return await self._without_store(asked, f"the limit store is unavailable: {error}", entry)
         answered = []
-        for (index, want), decision in zip(asked, decisions, strict=True):
-            answered.append(_Answered(index, want, decision))
+        for (place, want), decision in zip(asked, decisions, strict=True):
             limit = want.limit
-            verdict = LimitVerdict(
-                limit.per, _policy_of(index, limit), decision.allowed, decision.remaining, limit.shadow
-            )
-            entry.limits.append(verdict)
+            policy = _policy_of(place, limit)
+            answered.append(_Answered(place, want, decision, policy))
+            entry.limits.append(LimitVerdict(limit.per, policy, decision.allowed, decision.remaining, limit.shadow))
         return answered
 
     async def _without_store(self, asked: list[_Asked], broken: str, entry: Entry) -> list[_Answered]:
@@ -113,7 +113,10 @@ class Limiter:
         if all(it.want.limit.shadow for it in closing):  # else the call ends here, and takes nothing
             try:
                 decisions = await _taken(self._fallback, here)
-                answered = [_Answered(*it, decision) for it, decision in zip(here, decisions, strict=True)]
+                answered = [
+                    _Answered(place, want, decision, _policy_of(place, want.limit))
+                    for (place, want), decision in zip(here, decisions, strict=True)
+                ]
             except StoreUnavailable as error:
                 broken = f"{broken}; and here: {error}"
                 closing += here
@@ -166,10 +169,10 @@ def _lines(answered: list[_Answered], taken: Sequence[_Answered] = ()) -> Lines:
     tightest = min(shown, key=_restriction) if len(shown) > 1 else shown[0]
     left, limit = tightest.decision, tightest.want.limit
     full_s = _whole_seconds(left.reset_ns)
-    policies = [_policy_of(it.place, it.want.limit) for it in shown]
+    name = tightest.policy.partition(";")[0]
     lines: Lines = (
-        ("RateLimit-Policy", ", ".join(policies)),
-        ("RateLimit", f'"{policy_name(tightest.place, limit.name)}";r={left.remaining};t={full_s}'),
+        ("RateLimit-Policy", ", ".join([it.policy for it in shown])),
+        ("RateLimit", f"{name};r={left.remaining};t={full_s}"),
     )
     if limit.legacy_headers:
         lines += (
