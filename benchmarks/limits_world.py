@@ -205,10 +205,6 @@ class Client:
             await Pause(PAUSE_S)
         raise StoreUnavailable("throttled or lost")
 
-    async def look(self, key: str) -> Bucket | None:
-        """Nobody looks here."""
-        raise NotImplementedError(key)
-
 
 class Simulation:
     """A scenario on its way."""

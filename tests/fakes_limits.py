@@ -21,7 +21,6 @@ class MemoryTable:
 
     buckets: dict[str, Bucket] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
-    looks: int = 0
     down: bool = False
     answer_lost: Callable[[], bool] = lambda: False
     """Whether the answer to a change that was made never comes."""
@@ -38,10 +37,6 @@ class MemoryTable:
         if self.answer_lost():
             raise StoreUnavailable("the answer was lost")
         return Answer(made, stands)
-
-    async def look(self, key: str) -> Bucket | None:
-        self.looks += 1
-        return self.buckets.get(key)
 
 
 def excess(calls: Iterable[tuple[int, int]], limit: Limit) -> Fraction:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hms_svc.core.entry import LimitVerdict
-    from hms_svc.core.ports import Answer, Bucket, Change
+    from hms_svc.core.ports import Answer, Change
 
 S = SECOND_NS
 SLOW = Limit(30, 60, 30)
@@ -60,10 +60,6 @@ class Way:
     async def change(self, key: str, change: Change, *, now_ns: int, full_ns: int) -> Answer:
         self._pass()
         return await self.table.change(key, change, now_ns=now_ns, full_ns=full_ns)
-
-    async def look(self, key: str) -> Bucket | None:
-        self._pass()
-        return await self.table.look(key)
 
     def _pass(self) -> None:
         self.calls += 1

@@ -65,19 +65,19 @@ class Known:
     """One environment's knowledge of one bucket."""
 
     __slots__ = (
-        *(
-            "_end_ns",
-            "_in_use",
-            "_rest_ns",
-            "_rested_ns",
-            "_seen_ns",
-            "_since_ns",
-            "_size",
-            "_start_ns",
-            "_try_ns",
-            "_wait_ns",
-        ),
-        *("asked", "figures", "tat_ns"),
+        "_end_ns",
+        "_in_use",
+        "_rest_ns",
+        "_rested_ns",
+        "_seen_ns",
+        "_since_ns",
+        "_size",
+        "_start_ns",
+        "_try_ns",
+        "_wait_ns",
+        "asked",
+        "figures",
+        "tat_ns",
     )
 
     def __init__(self, limit: Limit, now_ns: int) -> None:
@@ -115,8 +115,8 @@ class Known:
         """What there is, as far as is known here: in the bucket, and of the piece."""
         one_ns, depth_ns, _, _ = self.figures
         tat_ns = max(now_ns, self.tat_ns)
-        held_ns = self._end_ns - (max(now_ns, self._start_ns))
-        free_ns = now_ns + depth_ns - tat_ns + (max(0, held_ns))
+        held_ns = self._end_ns - max(now_ns, self._start_ns)
+        free_ns = now_ns + depth_ns - tat_ns + max(0, held_ns)
         return Decision(True, free_ns // one_ns if free_ns > 0 else 0, tat_ns - now_ns)
 
     def is_trusted(self, now_ns: int) -> bool:

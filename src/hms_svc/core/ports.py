@@ -128,10 +128,6 @@ class BucketTable(Protocol):
         """
         ...
 
-    async def look(self, key: str) -> Bucket | None:
-        """The bucket as it stands, None when there is none. Raises `StoreUnavailable`."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:

@@ -50,13 +50,17 @@ class SharedLimits:
         self._wall_ns = self._monotonic_ns = 0
 
     async def take(self, want: Want) -> Decision:
-        """Take what the call costs of the bucket, if it is there; a cost of 0 only looks. Raises `StoreUnavailable`."""
+        """Take what the call costs of the bucket, if it is there. Raises `StoreUnavailable`.
+
+        A cost of 0 asks nobody: what is told is what is known here, a full bucket where nothing is.
+        """
         now_ns = self._now_ns()
         key, limit, cost = want = windowed(want, now_ns)
-        if cost == 0 or cost > limit.burst:
-            bucket = await self._table.look(key) if cost == 0 else None
-            return decide(bucket.tat_ns if bucket else now_ns, now_ns, limit, cost)[0]
+        if cost > limit.burst:
+            return decide(now_ns, now_ns, limit, cost)[0]
         known = self._of(key, limit, now_ns)
+        if cost == 0:
+            return known.left(now_ns)
         known.asked += cost
         return known.spend(now_ns, cost) or await self._acquire(want, known, now_ns) or _spent(known, now_ns, cost)
 
