@@ -295,6 +295,8 @@ def _syntax(error: Any, text: str, line: int, column: int) -> str:
     found = text.split("\n", line + 1)[line][column : column + 1] if line < text.count("\n") + 1 else ""
     if found == "\t":
         return "a tab cannot indent YAML; use spaces"
+    if "maximum nesting depth" in str(error.problem):  # libyaml's own bound: it reads ahead of what is counted here
+        return _TOO_DEEP
     parts = [str(part) for part in (error.problem, error.context) if part]
     return ("not YAML: " + ", ".join(parts))[:300]
 
