@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import multiprocessing
 import random
 import time
@@ -9,7 +10,8 @@ from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 from threading import Barrier, Thread, get_ident
-from typing import TYPE_CHECKING, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from limits_contenders import Sent
 
@@ -23,6 +25,14 @@ if TYPE_CHECKING:
     from limits_contenders import Contender, Place, Said
 
     from hms_svc.core.config import Limit
+
+
+def _read_only(mapping: dict[Any, Any]) -> MappingProxyType[Any, Any]:
+    return MappingProxyType(mapping)
+
+
+# A limit goes to other processes, and its plans are a mapping that cannot be changed.
+copyreg.pickle(MappingProxyType, lambda proxy: (_read_only, (dict(proxy),)))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+
+import limits_load
 import pytest
 from limits_bound import over, possible
 from limits_world import Scenario, Seen, Simulation
@@ -51,3 +54,8 @@ def test_the_bound_is_exact() -> None:
     assert over([*calls, 3 * SECOND_NS], SLOW) == 0
     assert possible([*calls, 3 * SECOND_NS - 1], SLOW) == 30
     assert possible([*calls, 3 * SECOND_NS], SLOW) == 31
+
+
+def test_what_is_measured_on_dynamodb_can_be_sent_to_other_processes() -> None:
+    scenario = limits_load.Scenario("fast", FAST)
+    assert pickle.loads(pickle.dumps(scenario)) == scenario  # noqa: S301  (its own)

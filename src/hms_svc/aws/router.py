@@ -17,7 +17,7 @@ from hms_svc.aws.issuer_keys import FetchedKeys
 from hms_svc.aws.policy_runner import LambdaPolicyRunner
 from hms_svc.aws.ssm_client import router_client
 from hms_svc.aws.ssm_routes import SsmRoutes
-from hms_svc.aws.stores import audit_sink, introspection, job_queue, key_stores, limit_store, revocations
+from hms_svc.aws.stores import LateIntrospection, audit_sink, job_queue, key_stores, limit_store, revocations
 from hms_svc.aws.telemetry import Telemetry
 from hms_svc.aws.traced import TracedUpstream
 from hms_svc.aws.upstream import RequestsUpstream
@@ -95,7 +95,7 @@ class Router:
                 key_source=FetchedKeys(clock, self._telemetry.warn, self._later),
                 key_store=keys,
                 key_accepted=KeyUses(key_uses, self._later).note,
-                introspection=introspection(clock),
+                introspection=LateIntrospection(clock),
                 revocations=revocations(self._settings, clock),
             ),
             limiter=Limiter(limit_store(self._settings, clock, count), MemoryLimits(clock)),

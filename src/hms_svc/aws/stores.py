@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hms_svc.aws.settings import RouterSettings
+    from hms_svc.core.config import Issuer
     from hms_svc.core.ports import (
         ApiKey,
         AuditSink,
@@ -52,8 +53,21 @@ def key_stores(settings: RouterSettings, clock: Clock) -> tuple[KeyStore, KeyUse
     return CachedKeys(table, clock, ttl_s=settings.keys_cache_s), table
 
 
-def introspection(clock: Clock) -> Introspection:
-    """Issuers that are asked about tokens, with secrets in SSM."""
+class LateIntrospection:
+    """The `Introspection` of the router, made when the first token comes that an issuer is asked about."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._made: Introspection | None = None
+
+    async def introspect(self, issuer: Issuer, token: str) -> bytes:
+        """As the port says."""
+        self._made = self._made or _introspection(self._clock)
+        return await self._made.introspect(issuer, token)
+
+
+def _introspection(clock: Clock) -> Introspection:
+    """Issuers are asked with secrets in SSM."""
     from hms_svc.aws.ssm_client import router_client
     from hms_svc.aws.ssm_secrets import SsmSecrets
     from hms_svc.aws.upstream import RequestsUpstream

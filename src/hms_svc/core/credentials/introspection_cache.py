@@ -7,17 +7,14 @@ ones.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
+
+from hms_svc.core.credentials.recent import MAX_CHARACTERS, MAX_ENTRIES, Recent
 
 if TYPE_CHECKING:
     from hms_svc.core.config import Issuer
     from hms_svc.core.model import Caller
 
-MAX_ENTRIES = 4096
-"""Of each kind."""
-MAX_CHARACTERS = 4_000_000
-"""Of the answers that are known, for each kind; what is kept of one is some ten times its text."""
 REFUSED_S = 10.0
 """How long a refused token stays refused unasked: an issuer's copies may learn of a new token one after the other."""
 
@@ -60,37 +57,18 @@ class IntrospectionCache:
         (self._refused if known.caller is None else self._accepted).put(sha256, known)
 
 
-class _Answers(OrderedDict[str, Known]):
-    """Answers of one kind, the least recently used first."""
-
-    def __init__(self, max_entries: int, max_characters: int) -> None:
-        super().__init__()
-        self._max = max_entries
-        self._max_characters = max_characters
-        self._characters = 0
+class _Answers(Recent[Known]):
+    """Answers of one kind."""
 
     def find(self, sha256: str, issuer: Issuer, now: Moment) -> Known | None:
-        known = self.get(sha256)
+        known = self.peek(sha256)
         if known is None:
             return None
         if known.issuer != issuer or not _holds(known, now):
             self.drop(sha256)
             return None
-        self.move_to_end(sha256)
+        self.used(sha256)
         return known
-
-    def put(self, sha256: str, known: Known) -> None:
-        self.drop(sha256)
-        self[sha256] = known
-        self._characters += known.characters
-        while len(self) > self._max or self._characters > self._max_characters:
-            _, oldest = self.popitem(last=False)
-            self._characters -= oldest.characters
-
-    def drop(self, sha256: str) -> None:
-        known = self.pop(sha256, None)
-        if known is not None:
-            self._characters -= known.characters
 
 
 def _holds(known: Known, now: Moment) -> bool:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from hms_svc.core.config import Cors, HeaderEdits
-from hms_svc.core.forward import HOP_BY_HOP, SET_BY_THE_GATEWAY
+from hms_svc.core.forward import HOP_BY_HOP, is_the_callers, plain
 from hms_svc.core.routes.places import Wrong
 from hms_svc.core.routes.problems import shown
 from hms_svc.core.routes.texts import HOST, IPV6, duration, field_name, field_value, method, token
@@ -49,9 +49,8 @@ def _edits(place: Place, name: Callable[[str], str]) -> HeaderEdits:
 
 
 def _editable_in_requests(name: str) -> str:
-    plain = field_name(name).lower().replace("_", "-")
-    if plain in HOP_BY_HOP | SET_BY_THE_GATEWAY or plain.startswith(("x-hms-", "x-forwarded-")):
-        hint = "; see rewrite_host" if plain == "host" else ""
+    if not is_the_callers(field_name(name)):
+        hint = "; see rewrite_host" if plain(name) == "host" else ""
         raise Wrong(f"{shown(name)} is set by the gateway alone and cannot be edited{hint}")
     return name
 
