@@ -60,6 +60,7 @@ SCENARIOS = (
     HUNDREDS,
     replace(HUNDREDS, name="  20 ms, 5 % throttled, 2 % lost", latency_ms=20, throttled=0.05, lost=0.02),
     replace(HUNDREDS, name="  and 20 die a second", latency_ms=20, throttled=0.05, lost=0.02, killed=20),
+    Scenario("20,000/s, 5 s of burst: 10,000/s", Limit(20_000, 1, 100_000), 1_000, 10_000, seconds=10),
     replace(HUNDREDS, name="  volleys", offered=2_000, pulse_s=0.25, rest_s=1.5, heavier=100),
 )
 HEADINGS = (

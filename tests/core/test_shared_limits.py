@@ -386,6 +386,27 @@ def test_a_bucket_whose_table_did_not_say_is_left_alone_for_ever_longer() -> Non
     assert world.take().allowed
 
 
+def test_leases_of_a_key_that_the_table_cannot_keep_up_with_last_longer_and_with_time_as_before() -> None:
+    world = World()
+    limit = Limit(100, 1, 1_000)
+
+    def sizes(calls: int) -> list[int]:
+        """Of the leases at 20 calls a second, in tokens."""
+        before = world.calls
+        for _ in range(calls):
+            with suppress(StoreUnavailable):
+                world.take(limit)
+            world.clock.advance(0.05)
+        return [change.piece_ns // figures(limit).interval_ns for change in world.table.changes[before:]]
+
+    assert sizes(200)[-1] == 10  # half a second's worth
+    world.table.down = True
+    sizes(200)
+    world.table.down = False
+    assert max(sizes(600)) == 125  # an eighth of the burst, still
+    assert sizes(6_000)[-1] == 10
+
+
 def test_what_is_held_is_spent_while_the_table_is_down() -> None:
     world = World()
     for _ in range(20):

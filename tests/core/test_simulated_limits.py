@@ -7,7 +7,7 @@ import pickle
 import limits_load
 import pytest
 from limits_bound import over, possible
-from limits_world import Scenario, Seen, Simulation
+from limits_world import START_NS, Scenario, Seen, Simulation
 
 from hms_svc.core.config import Limit
 from hms_svc.core.gcra import SECOND_NS
@@ -37,6 +37,18 @@ def test_environments_use_what_the_limit_allows_at_few_writes() -> None:
     assert len(seen.admitted_ns) >= 0.95 * possible(seen.offered_ns, FAST)
     assert len(seen.written_ns) <= 0.05 * len(seen.admitted_ns)
     assert seen.undecided == 0
+
+
+def test_a_thousand_environments_come_to_ask_no_more_of_one_key_than_the_table_takes() -> None:
+    deep = Limit(20_000, 1, 100_000)
+    seen = Simulation(Scenario("a thousand", deep, 1_000, 8_000, 6)).run()
+    since_ns = START_NS + 4 * SECOND_NS
+    admitted, offered, written = (
+        sum(at_ns >= since_ns for at_ns in them) for them in (seen.admitted_ns, seen.offered_ns, seen.written_ns)
+    )
+    assert over(seen.admitted_ns, deep) == 0
+    assert admitted >= 0.95 * offered
+    assert written <= 0.1 * offered
 
 
 def test_a_simulation_comes_out_the_same_each_time() -> None:

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 LEASED_FROM = 10
 """Tokens a second. A slower limit is kept token by token: what lies unused of it would be long in coming back."""
 HOLD_NS = SECOND_NS // 2
-"""For how long a lease is meant to last at most."""
+"""For how long a lease is meant to last at most, but for keys that the table cannot keep up with."""
 HOLD_SHARE, LEASE_SHARE = 3, 8
-"""A lease lasts a quarter of the time the bucket takes to fill, and is an eighth of the burst, at most."""
+"""A lease lasts a third of the time the bucket takes to fill, and is an eighth of the burst, at most."""
 WAIT_NS, WAIT_SHARE = 2 * SECOND_NS, 2
 """How long an environment lets others go first: at most, and at most half the time the bucket takes to fill."""
 REST_NS, MAX_REST_NS = SECOND_NS // 20, 2 * SECOND_NS
@@ -45,7 +45,7 @@ class Figures(NamedTuple):
     depth_ns: int
     """How far ahead the TAT of an empty bucket is."""
     hold_ns: int
-    """For how long a lease is meant to last; 0: token by token."""
+    """For how long a lease is meant to last as long as the table keeps up; 0: token by token."""
     max_lease: int
     """Tokens."""
 
@@ -66,6 +66,7 @@ class Known:
 
     __slots__ = (
         "_end_ns",
+        "_hold_ns",
         "_in_use",
         "_rest_ns",
         "_rested_ns",
@@ -89,6 +90,7 @@ class Known:
         """Whether others were found to use it when it could have been full: a guess at what the next change finds."""
         self._start_ns = self._end_ns = 0
         """The piece that is held and not spent yet."""
+        self._hold_ns = self.figures.hold_ns
         self._size = 0
         """Tokens that the last change was meant to bring."""
         self.asked, self._since_ns = 0, now_ns
@@ -133,7 +135,7 @@ class Known:
 
     def next_change(self, now_ns: int, cost: int) -> Change:
         """What to write to hold ``cost`` tokens, and more where they will be spent soon."""
-        one_ns, depth_ns, hold_ns, _ = self.figures
+        one_ns, depth_ns, hold_ns = self.figures.interval_ns, self.figures.depth_ns, self._hold_ns
         tokens, skip_ns = cost, 0
         if hold_ns:
             room = (now_ns + depth_ns - max(self.tat_ns, now_ns)) // one_ns
@@ -154,14 +156,20 @@ class Known:
         if not (change.is_added and answer.made):
             self._in_use = change.or_absent and not answer.made
         if answer.made:
+            self._hold_ns = max(self.figures.hold_ns, self._hold_ns - self._hold_ns // 32)
             self._hold(self.tat_ns - change.piece_ns, self.tat_ns)
             self.asked, self._since_ns = 0, now_ns
         self._pace(now_ns, was_late=not answer.made and self.tat_ns != before_ns)
 
     def unanswered(self, now_ns: int) -> None:
-        """The table did not say: leave the bucket alone for a while, each time for longer, lest a hot one stays so."""
+        """The table did not say: leave the bucket alone for a while, each time for longer, lest a hot one stays so.
+
+        Leases last longer from now on, up to three quarters of the time the bucket takes to fill; with each write that
+        succeeds a little less again. So of a key that too many environments ask for each comes to ask less often.
+        """
         self._rested_ns = min(max(2 * self._rested_ns, REST_NS), MAX_REST_NS)
         self._rest_ns = now_ns + self._rested_ns
+        self._hold_ns = min(self._hold_ns * 3 // 2, self.figures.depth_ns * 3 // 4)
 
     def rests(self, now_ns: int) -> bool:
         """Whether the table is not to be asked now."""
@@ -192,7 +200,7 @@ class Known:
 
     def _lease(self, now_ns: int, cost: int) -> int:
         """Tokens to ask for: what will be spent while a lease lasts, and at most twice what was asked for before."""
-        _, _, hold_ns, most = self.figures
+        most, hold_ns = self.figures.max_lease, self._hold_ns
         elapsed_ns = now_ns - self._since_ns
         wanted = self.asked * hold_ns // elapsed_ns if elapsed_ns > 0 else most
         self._size = max(min(2 * self._size, wanted, most), cost)
