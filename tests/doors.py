@@ -37,7 +37,9 @@ GUEST = Caller(name="guest", via="oauth", token_key="guests")
 class NoIssuers:
     """No issuer's keys can be had."""
 
-    async def keys(self, issuer: Issuer, *, unknown_kid: str | None = None) -> list[Mapping[str, Any]]:
+    async def keys(
+        self, issuer: Issuer, *, unknown_kid: str | None = None, doubted: list[Mapping[str, Any]] | None = None
+    ) -> list[Mapping[str, Any]]:
         raise StoreUnavailable(f"{issuer.name} does not answer")
 
 

@@ -29,15 +29,21 @@ class OwnedClock:
     """Time that passes when the test says so."""
 
     ns: int = 1_800_000_000_000_000_000
+    frozen_ns: int = 0
 
     def wall_ns(self) -> int:
         return self.ns
 
     def monotonic_ns(self) -> int:
-        return self.ns
+        return self.ns - self.frozen_ns
 
     def advance(self, seconds: float) -> None:
         self.ns += round(seconds * 1e9)
+
+    def freeze(self, seconds: float) -> None:
+        """Time passes that only the wall clock sees, as in a Lambda environment that is frozen."""
+        self.frozen_ns += round(seconds * 1e9)
+        self.advance(seconds)
 
 
 class CountingRandomness:

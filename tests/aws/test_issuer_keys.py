@@ -7,7 +7,7 @@ from fakes_credentials import IssuerServer, ec_jwk, ec_key
 from worlds import OwnedClock, drive
 
 from hms_svc.aws.issuer_keys import FetchedKeys
-from hms_svc.core.credentials.kept_keys import MAX_ISSUERS
+from hms_svc.core.config import MAX_ISSUERS
 from hms_svc.core.ports import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -69,6 +69,30 @@ def test_an_environment_that_was_frozen_for_long_fetches_before_it_answers(
     assert environment.due == []
 
 
+def test_time_in_which_the_environment_was_frozen_counts(server: IssuerServer, environment: Environment) -> None:
+    environment.kids()
+    server.members[:] = [NEW]
+    environment.clock.freeze(360)
+    assert environment.kids() == ["new"]
+    server.answers["/jwks"] = DOWN
+    environment.clock.freeze(7 * 86_400)
+    with pytest.raises(StoreUnavailable):
+        environment.kids()
+
+
+def test_a_set_that_is_doubted_is_fetched_again_at_most_once_in_30_seconds(
+    server: IssuerServer, environment: Environment
+) -> None:
+    keys = drive(environment.source.keys(environment.issuer))
+    for _ in range(100):
+        assert drive(environment.source.keys(environment.issuer, doubted=keys)) is keys
+    assert server.asked == {"/jwks": 2}
+    environment.clock.advance(30)
+    server.members[:] = [NEW]
+    assert drive(environment.source.keys(environment.issuer, doubted=keys)) == [NEW]
+    assert server.asked == {"/jwks": 3}
+
+
 def test_what_was_put_off_is_not_done_twice(server: IssuerServer, environment: Environment) -> None:
     environment.kids()
     server.members.append(NEW)
@@ -82,7 +106,7 @@ def test_what_was_put_off_is_not_done_twice(server: IssuerServer, environment: E
 def test_while_the_issuer_is_down_old_keys_are_used_for_an_hour(server: IssuerServer, environment: Environment) -> None:
     environment.kids()
     server.answers["/jwks"] = DOWN
-    for _ in range(11):
+    for _ in range(12):
         environment.clock.advance(300)
         assert environment.kids() == ["old"]
         environment.answered()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from fakes_credentials import (
@@ -31,6 +31,9 @@ from hms_svc.core.credentials.api_keys import issue
 from hms_svc.core.errors import BadCredentials, Malformed, Refusal, Unavailable
 from hms_svc.core.model import NOBODY, ClientCertificate
 from hms_svc.core.ports import ApiKey
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 CERTIFICATE = ClientCertificate(
     "CN=batch,O=Agency",
@@ -262,6 +265,21 @@ def test_a_token_verified_before_is_known_again_and_still_expires() -> None:
     assert desk.bearer(text).name == "alice"
     desk.clock.advance(1)
     assert cause_of(desk, text) == "token expired 60 s ago"
+
+
+def test_a_token_that_expires_while_its_keys_are_waited_for_is_expired() -> None:
+    class Slow(KeySet):
+        async def keys(self, *args: Any, **more: Any) -> list[Mapping[str, Any]]:
+            desk.clock.advance(8)
+            return await super().keys(*args, **more)
+
+    desk = Desk(issuers=(replace(AGENCY, leeway_s=0),))
+    desk.authenticator = Authenticator(
+        clock=desk.clock, key_source=Slow(), key_store=desk.store, introspection=desk.introspection
+    )
+    assert desk.bearer(token(exp=NOW_S + 15)).name == "alice"
+    assert cause_of(desk, token(exp=NOW_S + 15)) == "token expired 9 s ago"
+    assert cause_of(desk, token(exp=NOW_S + 30)) == "token expired 2 s ago"
 
 
 def test_a_token_verified_before_is_refused_once_its_key_is_withdrawn() -> None:

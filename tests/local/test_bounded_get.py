@@ -10,7 +10,7 @@ import pytest
 from authority import Authority, localhost
 from fakes_credentials import IssuerServer, ec_jwk, ec_key
 
-from hms_svc.local.bounded_get import BoundedGet, FetchFailed, is_allowed
+from hms_svc.local.bounded_get import BoundedGet, FetchFailed, brought_along, is_allowed, is_as_safe
 from hms_svc.local.tls import server_context
 
 if TYPE_CHECKING:
@@ -242,6 +242,31 @@ def test_a_certificate_is_verified_against_the_authorities(over_tls: IssuerServe
     answer = BoundedGet(10, authority.file)(f"{over_tls.url}jwks")
     assert answer.body == over_tls.answer("/jwks")[1]
     assert fault_of(f"{over_tls.url}jwks") == "fetching /jwks failed with SSLCertVerificationError"
+
+
+def test_the_authorities_are_those_of_the_system(
+    over_tls: IssuerServer, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    assert BoundedGet(10)(f"{over_tls.url}jwks").body == over_tls.answer("/jwks")[1]
+
+
+def test_where_the_system_has_none_there_are_some_brought_along() -> None:
+    assert b"BEGIN CERTIFICATE" in brought_along().read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("url", "issuer", "safe"),
+    [
+        ("https://keys.example/", "https://a.example/", True),
+        ("HTTPS://keys.example/", "https://a.example/", True),
+        ("http://127.0.0.1/", "https://a.example/", False),
+        ("http://localhost/", "https://a.example/", False),
+        ("http://127.0.0.1/", "http://127.0.0.1:1/", True),
+    ],
+)
+def test_an_issuer_over_tls_names_addresses_over_tls(url: str, issuer: str, *, safe: bool) -> None:
+    assert is_as_safe(url, issuer) is safe
 
 
 def test_a_certificate_of_another_name_is_not_believed(authority: Authority) -> None:

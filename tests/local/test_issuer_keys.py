@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,8 +11,7 @@ from fakes_introspection import Answers
 from worlds import OwnedClock, request
 
 from hms_svc.core.authenticate import Authenticator
-from hms_svc.core.config import Config
-from hms_svc.core.credentials.kept_keys import MAX_ISSUERS
+from hms_svc.core.config import MAX_ISSUERS, Config
 from hms_svc.core.errors import BadCredentials
 from hms_svc.core.ports import StoreUnavailable
 from hms_svc.local.issuer_keys import HttpKeySource
@@ -43,12 +43,18 @@ class Desk:
         self.issuer = issuer
         self.runner = runner
 
-    def keys(self, unknown_kid: str | None = None, *, rest: bool = True) -> list[Mapping[str, Any]]:
+    def keys(
+        self,
+        unknown_kid: str | None = None,
+        *,
+        doubted: list[Mapping[str, Any]] | None = None,
+        rest: bool = True,
+    ) -> list[Mapping[str, Any]]:
         """What a call is given; ``rest``: then what goes on behind it comes to its end."""
 
         async def call() -> list[Mapping[str, Any]]:
             try:
-                return await self.source.keys(self.issuer, unknown_kid=unknown_kid)
+                return await self.source.keys(self.issuer, unknown_kid=unknown_kid, doubted=doubted)
             finally:
                 if rest:
                     await at_rest()
@@ -163,7 +169,7 @@ def test_while_the_issuer_is_down_old_keys_are_used_for_an_hour(server: IssuerSe
     for _ in range(10):
         assert desk.kids() == ["old"]
     assert server.asked["/jwks"] == 2
-    desk.clock.advance(3299.9)
+    desk.clock.advance(3599.9)
     assert desk.kids() == ["old"]
     desk.clock.advance(0.2)
     with pytest.raises(StoreUnavailable, match="/jwks is answered with status 503"):
@@ -233,6 +239,79 @@ def test_keys_rotate_without_a_refused_call(server: IssuerServer, runner: asynci
     assert call("new", "4").name == "alice"
     with pytest.raises(BadCredentials):
         call("old", "1")
+
+
+def test_a_key_that_took_the_place_of_another_under_its_kid_is_good_from_its_first_token(
+    server: IssuerServer, desk: Desk
+) -> None:
+    authenticator = Authenticator(
+        clock=desk.clock, key_source=desk.source, key_store=KeyBook(), introspection=Answers()
+    )
+
+    def call(key: str, jti: str) -> Caller:
+        text = token(algorithm="ES256", key=ec_key(key), header={"kid": "old"}, iss=server.url, jti=jti)
+        asked = request(headers=[("Authorization", f"Bearer {text}")])
+        return desk.runner.run(authenticator.identify(asked, route("oauth"), Config(issuers=(desk.issuer,))))
+
+    assert call("old", "1").name == "alice"
+    server.members[:] = [ec_jwk(ec_key("new"), "old")]
+    assert call("new", "2").name == "alice"
+    with pytest.raises(BadCredentials):
+        call("old", "1")
+    assert server.asked == {"/jwks": 2}
+
+
+def test_a_flood_of_wrong_signatures_is_one_fetch_in_30_seconds_and_takes_none_of_unknown_keys(
+    server: IssuerServer, desk: Desk
+) -> None:
+    keys = desk.keys()
+    for _ in range(200):
+        assert desk.keys(doubted=keys) is keys
+    assert server.asked == {"/jwks": 2}
+    server.members.append(NEW)
+    assert desk.kids(unknown_kid="new") == ["old", "new"]
+    assert server.asked == {"/jwks": 3}
+    assert desk.kids() == ["old", "new"]
+    desk.clock.advance(30)
+    newer = desk.keys(doubted=keys)
+    assert newer is not keys
+    assert server.asked == {"/jwks": 3}
+    desk.keys(doubted=newer)
+    assert server.asked == {"/jwks": 4}
+
+
+def test_a_setting_that_says_nothing_of_the_keys_leaves_them_as_they_are(server: IssuerServer, desk: Desk) -> None:
+    desk.kids()
+    server.answers["/jwks"] = DOWN
+    desk.issuer = replace(desk.issuer, leeway_s=5, audience=("another",))
+    assert desk.kids() == ["old"]
+    assert server.asked == {"/jwks": 1}
+
+
+def test_as_many_issuers_as_a_file_may_have_are_each_fetched_once(server: IssuerServer, desk: Desk) -> None:
+    for _ in range(3):
+        for number in range(MAX_ISSUERS):
+            desk.issuer = server.issuer(name=f"issuer-{number}")
+            desk.kids()
+    assert server.asked == {"/jwks": MAX_ISSUERS}
+
+
+def test_issuers_that_hang_hold_up_no_other_however_many_they_are(server: IssuerServer, desk: Desk) -> None:
+    with IssuerServer(NEW) as hanging:
+        hanging.gate = threading.Event()
+        others = [hanging.issuer(name=f"other-{number}") for number in range(MAX_ISSUERS - 1)]
+
+        async def all_of_them() -> int:
+            asking = [asyncio.create_task(desk.source.keys(other)) for other in others]
+            await asyncio.sleep(0)
+            keys = await desk.source.keys(desk.issuer)
+            assert keys == [OLD]
+            assert not any(task.done() for task in asking)
+            assert hanging.gate is not None
+            hanging.gate.set()
+            return len(await asyncio.gather(*asking))
+
+        assert desk.runner.run(all_of_them()) == MAX_ISSUERS - 1
 
 
 def test_nobody_waits_for_a_fetch_that_has_taken_too_long(server: IssuerServer, desk: Desk) -> None:

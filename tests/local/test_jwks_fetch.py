@@ -72,7 +72,7 @@ def test_a_discovered_address_is_held_to_the_same_rules(server: IssuerServer, jw
         (b'{"keys":[],"keys":[]}', "/jwks cannot be read"),
         (b"{}", "no JWK Set"),
         (b'{"keys":{}}', "no JWK Set"),
-        (b'{"keys":[1]}', "no JWK Set"),
+        (b'{"keys":1}', "no JWK Set"),
         (json.dumps({"keys": [{}] * 101}).encode(), "more than 100 keys"),
         (b" " * 524_289, "larger than 524288 bytes"),
     ],
@@ -81,6 +81,11 @@ def test_a_discovered_address_is_held_to_the_same_rules(server: IssuerServer, jw
 def test_what_is_no_set_of_keys_is_refused(server: IssuerServer, body: bytes, fault: str) -> None:
     server.answers["/jwks"] = (200, body)
     assert fault in fault_of(server.issuer())
+
+
+def test_what_is_no_key_among_keys_says_nothing(server: IssuerServer) -> None:
+    server.answers["/jwks"] = (200, json.dumps({"keys": [None, KEY, 1, "x"]}).encode())
+    assert fetch_keys(server.issuer())[0] == [{}, KEY, {}, {}]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from hms_svc.core.moment import Moment, moment
+
 if TYPE_CHECKING:
     from hms_svc.core.ports import ApiKey, Clock, KeyStore
 
@@ -18,11 +20,10 @@ _SECOND_NS = 1_000_000_000
 
 
 class _Kept(NamedTuple):
-    """What the store said, and when it was asked, by both clocks: one may step, the other stand still in a freeze."""
+    """What the store said, and when it was asked."""
 
     key: ApiKey | None
-    wall_ns: int
-    monotonic_ns: int
+    asked: Moment
 
 
 class CachedKeys:
@@ -44,16 +45,16 @@ class CachedKeys:
 
     async def find(self, sha256: str) -> ApiKey | None:
         """The key with this hash, or None. Raises `StoreUnavailable` when the store must be asked and cannot say."""
-        wall_ns, monotonic_ns = self._clock.wall_ns(), self._clock.monotonic_ns()
+        now = moment(self._clock)
         kept = self._known.get(sha256) or self._unknown.get(sha256)
         if kept is not None:
-            if max(abs(wall_ns - kept.wall_ns), monotonic_ns - kept.monotonic_ns) < self._ttl_ns:
+            if now.since(kept.asked) < self._ttl_ns:
                 return kept.key
             self._known.pop(sha256, None)
             self._unknown.pop(sha256, None)
         key = await self._store.find(sha256)
         answers = self._unknown if key is None else self._known
-        answers[sha256] = _Kept(key, wall_ns, monotonic_ns)
+        answers[sha256] = _Kept(key, now)
         if len(answers) > self._max_entries:
             del answers[next(iter(answers))]
         return key

@@ -11,6 +11,7 @@ import logging
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
+from hms_svc.core.moment import Moment, moment
 from hms_svc.core.routes import RoutesInvalid
 
 if TYPE_CHECKING:
@@ -31,19 +32,12 @@ _PROBLEMS_LOGGED = 3
 _log = logging.getLogger(__name__)
 
 
-class _Moment(NamedTuple):
-    """By both clocks: one may step, the other may stand still while an environment is frozen or a snapshot."""
-
-    wall_ns: int
-    monotonic_ns: int
-
-
 class _Bad(NamedTuple):
     """A table that did not load."""
 
     mark: str
     cause: str
-    since: _Moment
+    since: Moment
 
 
 class FreshRoutes:
@@ -72,9 +66,9 @@ class FreshRoutes:
         self._table: RouteTable | None = None
         self._mark: str | None = None
         self._bad: _Bad | None = None
-        self._good: _Moment | None = None
-        self._tried: _Moment | None = None
-        self._begun: _Moment | None = None
+        self._good: Moment | None = None
+        self._tried: Moment | None = None
+        self._begun: Moment | None = None
         self._said = ""
 
     @property
@@ -159,12 +153,11 @@ class FreshRoutes:
             stay = "there are none" if self._table is None else f"{self._table.config.sha256[:12]} stay in force"
             _log.error("no new routes, %s: %s", stay, cause)
 
-    def _now(self) -> _Moment:
-        return _Moment(self._clock.wall_ns(), self._clock.monotonic_ns())
+    def _now(self) -> Moment:
+        return moment(self._clock)
 
-    def _since(self, moment: _Moment) -> float:
-        now = self._now()
-        return max(0, now.wall_ns - moment.wall_ns, now.monotonic_ns - moment.monotonic_ns) / 1e9
+    def _since(self, earlier: Moment) -> float:
+        return self._now().since(earlier) / 1e9
 
 
 def _cause(error: Exception) -> str:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hms_svc.core.credentials.kept_keys import MAX_ISSUERS, KeptKeys
-from hms_svc.local.bounded_get import FetchFailed
+from hms_svc.core.config import MAX_ISSUERS
+from hms_svc.core.credentials.kept_keys import KeptKeys, OfIssuers
+from hms_svc.core.moment import moment
+from hms_svc.local.bounded_get import FetchFailed, brought_along
 from hms_svc.local.jwks_fetch import SetFetch
 
 if TYPE_CHECKING:
@@ -25,28 +27,27 @@ class FetchedKeys:
     def __init__(self, clock: Clock, warn: Callable[[str], None], later: Callable[[Callable[[], None]], None]) -> None:
         """``warn`` is told what is wrong with a set; ``later`` has a function run after the answer."""
         self._clock, self._warn, self._later = clock, warn, later
-        self._issuers: dict[Issuer, _Known] = {}
+        self._issuers = OfIssuers(self._begin, MAX_ISSUERS)
 
-    async def keys(self, issuer: Issuer, *, unknown_kid: str | None = None) -> list[Mapping[str, Any]]:
+    async def keys(
+        self, issuer: Issuer, *, unknown_kid: str | None = None, doubted: list[Mapping[str, Any]] | None = None
+    ) -> list[Mapping[str, Any]]:
         """The issuer's keys. Raises `StoreUnavailable` when there are none that may be used."""
-        known = self._issuers.get(issuer) or self._begin(issuer)
-        kept, now_ns = known.kept, self._clock.monotonic_ns()
-        if unknown_kid is not None and kept.may_look_for(unknown_kid, now_ns):
+        known = self._issuers.of(issuer)
+        kept, now = known.kept, moment(self._clock)
+        if (unknown_kid is not None and kept.may_look_for(unknown_kid, now)) or kept.may_look_in_doubt(doubted, now):
             known.fetch()
-        elif kept.is_due(now_ns):
-            if not kept.can_go_on(now_ns):
+        elif kept.is_due(now):
+            if not kept.can_go_on(now):
                 known.fetch()
             elif not known.is_put_off:
                 known.is_put_off = True
                 self._later(known.renew)
-        return kept.usable(self._clock.monotonic_ns())
+        return kept.usable(moment(self._clock))
 
     def _begin(self, issuer: Issuer) -> _Known:
-        if len(self._issuers) >= MAX_ISSUERS:
-            self._issuers.clear()
-        fetch = SetFetch(issuer, self._clock)
-        known = self._issuers[issuer] = _Known(KeptKeys(issuer.name, self._warn), fetch, self._clock)
-        return known
+        fetch = SetFetch(issuer, self._clock, ca_file=brought_along())
+        return _Known(KeptKeys(issuer.name, self._warn), fetch, self._clock)
 
 
 class _Known:
@@ -61,7 +62,7 @@ class _Known:
     def renew(self) -> None:
         """Do what was put off, if it has not been done meanwhile. Blocks."""
         self.is_put_off = False
-        if self.kept.is_due(self._clock.monotonic_ns()):
+        if self.kept.is_due(moment(self._clock)):
             self.fetch()
 
     def fetch(self) -> None:
@@ -69,6 +70,6 @@ class _Known:
         try:
             keys, fresh_s = self._fetch()
         except FetchFailed as failed:
-            self.kept.failed(str(failed), self._clock.monotonic_ns())
+            self.kept.failed(str(failed), moment(self._clock))
         else:
-            self.kept.came(keys, fresh_s, self._clock.monotonic_ns())
+            self.kept.came(keys, fresh_s, moment(self._clock))

@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from hms_svc.aws import sentences
+from hms_svc.core.moment import Moment, moment
 from hms_svc.core.ports import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -52,30 +53,33 @@ class S3Crl:
         self._clock = clock
         self._lists: RevocationLists | None = None
         self._fault = ""
-        self._next_ns: int | None = None
+        self._looked: Moment | None = None
+        self._lasts_ns = 0
+        """How long after that they are asked for again."""
 
     async def is_revoked(self, certificate: ClientCertificate) -> bool:
         """What the lists say, for as long as they are not out of date. Raises `StoreUnavailable`."""
-        now_ns = self._clock.monotonic_ns()
-        if self._next_ns is None or now_ns >= self._next_ns:
-            self._refresh(now_ns)
+        now = moment(self._clock)
+        if self._looked is None or now.since(self._looked) >= self._lasts_ns:
+            self._looked = now
+            self._refresh()
         if self._lists is None:
             raise StoreUnavailable(self._fault)
-        return self._lists.is_revoked(certificate, self._clock.wall_ns() // 1_000_000_000)
+        return self._lists.is_revoked(certificate, now.wall_ns // 1_000_000_000)
 
-    def _refresh(self, now_ns: int) -> None:
+    def _refresh(self) -> None:
         """Ask for the lists. While S3 does not give them the former ones count; ones that are no good never do."""
         from hms_svc.core.credentials.crl import read
 
         try:
             data, bundle = map(self._get, self._places)
         except StoreUnavailable as error:
-            self._fault, self._next_ns = str(error), now_ns + RETRY_NS
+            self._fault, self._lasts_ns = str(error), RETRY_NS
             return
         try:
-            self._lists, self._next_ns = read(data, bundle), now_ns + REFRESH_NS
+            self._lists, self._lasts_ns = read(data, bundle), REFRESH_NS
         except StoreUnavailable as error:
-            self._lists, self._fault, self._next_ns = None, f"{self._places[0]}: {error}", now_ns + RETRY_NS
+            self._lists, self._fault, self._lasts_ns = None, f"{self._places[0]}: {error}", RETRY_NS
 
     def _get(self, place: str) -> bytes:
         from botocore.exceptions import BotoCoreError, ClientError

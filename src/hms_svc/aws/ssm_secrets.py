@@ -12,6 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from hms_svc.aws.ssm_client import in_sentences
+from hms_svc.core.moment import Moment, moment
 from hms_svc.core.ports import StoreUnavailable
 from hms_svc.local.secrets import usable
 
@@ -35,13 +36,19 @@ class _Kept:
     """A secret, and when to read it again."""
 
     value: str = field(repr=False)
-    look_ns: int
-    looked_again_ns: int | None = None
+    looked: Moment
+    lasts_s: int = FRESH_S
+    """How long after that it is read again."""
+    looked_again: Moment | None = None
     """When it last was read because it was refused."""
 
-    def may_look_again(self, now_ns: int) -> bool:
+    def is_due(self, now: Moment) -> bool:
+        """Whether it is time to read it."""
+        return now.since(self.looked) >= self.lasts_s * _S
+
+    def may_look_again(self, now: Moment) -> bool:
         """Whether the cool-down is over."""
-        return self.looked_again_ns is None or now_ns >= self.looked_again_ns + COOL_DOWN_S * _S
+        return self.looked_again is None or now.since(self.looked_again) >= COOL_DOWN_S * _S
 
 
 class SsmSecrets:
@@ -59,18 +66,18 @@ class SsmSecrets:
 
     def get(self, name: str, *, again: bool = False) -> str:
         """As `read`, for who does not await. Blocks."""
-        now_ns = self._clock.monotonic_ns()
+        now = moment(self._clock)
         kept = self._kept.get(name)
         if kept is None:
             if len(self._kept) >= MAX_SECRETS:
                 self._kept.clear()
-            self._kept[name] = kept = _Kept(self._fetch(name), now_ns + FRESH_S * _S)
-        elif now_ns >= kept.look_ns or (again and kept.may_look_again(now_ns)):
-            kept.look_ns = now_ns + COOL_DOWN_S * _S
-            kept.looked_again_ns = now_ns if again else kept.looked_again_ns
+            self._kept[name] = kept = _Kept(self._fetch(name), now)
+        elif kept.is_due(now) or (again and kept.may_look_again(now)):
+            kept.looked, kept.lasts_s = now, COOL_DOWN_S
+            kept.looked_again = now if again else kept.looked_again
             with suppress(StoreUnavailable):
                 kept.value = self._fetch(name)
-                kept.look_ns = now_ns + FRESH_S * _S
+                kept.lasts_s = FRESH_S
         return kept.value
 
     def _fetch(self, name: str) -> str:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from hms_svc.core.policy import Policy
 
 API_KEY_HEADER = "X-API-Key"
+MAX_ISSUERS = 64
+"""Of one file: whoever holds something for each issuer has room for as many."""
 
 
 def _empty() -> Mapping[str, Any]:

@@ -171,11 +171,18 @@ class KeyUseStore(Protocol):
 class KeySource(Protocol):
     """The public keys of token issuers."""
 
-    async def keys(self, issuer: Issuer, *, unknown_kid: str | None = None) -> list[Mapping[str, Any]]:
-        """The members of the issuer's JWK Set (RFC 7517, section 5).
+    async def keys(
+        self,
+        issuer: Issuer,
+        *,
+        unknown_kid: str | None = None,
+        doubted: list[Mapping[str, Any]] | None = None,
+    ) -> list[Mapping[str, Any]]:
+        """The members of the issuer's JWK Set (RFC 7517, section 5); the same object as long as they are the same.
 
-        ``unknown_kid`` says that a token names a key which the set returned before did not hold: the source may
-        fetch again, at a rate it bounds itself. Raises `StoreUnavailable` when no usable set can be had.
+        ``unknown_kid`` says that a token names a key which the set returned before did not hold; ``doubted`` is a set
+        returned before, none of whose keys made a signature. For either the source may fetch again, at a rate it
+        bounds itself. Raises `StoreUnavailable` when no usable set can be had.
         """
         ...
 

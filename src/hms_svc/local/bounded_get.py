@@ -13,12 +13,12 @@ import ssl
 import time
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 MAX_BYTES = 524_288
 MAX_REDIRECTS = 3
@@ -53,7 +53,7 @@ class BoundedGet:
     """
 
     def __init__(self, budget_s: float, ca_file: Path | None = None) -> None:
-        """``ca_file``: authorities to trust for TLS instead of those that requests brings along, in PEM."""
+        """``ca_file``: authorities to trust for TLS instead of the system's, in PEM."""
         self._ends = time.monotonic() + budget_s
         self._ca_file = ca_file
 
@@ -103,7 +103,7 @@ class BoundedGet:
             return sock
         try:
             sock.settimeout(self.patience())
-            return _tls_context(self._ca_file).wrap_socket(sock, server_hostname=host)
+            return ssl.create_default_context(cafile=self._ca_file).wrap_socket(sock, server_hostname=host)
         except BaseException:
             sock.close()
             raise
@@ -127,6 +127,11 @@ def is_allowed(url: str) -> bool:
     if not host or parts.username is not None or parts.fragment:
         return False
     return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
+
+
+def is_as_safe(url: str, issuer: str) -> bool:
+    """Whether ``url``, named by ``issuer``, is over TLS if that is: nobody elsewhere names services of this machine."""
+    return not issuer.startswith("https:") or url[:6].lower() == "https:"
 
 
 def _is_loopback(host: str) -> bool:
@@ -164,10 +169,11 @@ def _content(response: http.client.HTTPResponse) -> bytes:
     return body
 
 
-def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
+def brought_along() -> Path:
+    """The authorities that come with requests, for where the system has none that can be relied on: Lambda."""
     from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
-    return ssl.create_default_context(cafile=ca_file or DEFAULT_CA_BUNDLE_PATH)
+    return Path(DEFAULT_CA_BUNDLE_PATH)
 
 
 class _TimedSocket:

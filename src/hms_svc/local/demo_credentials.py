@@ -61,7 +61,9 @@ class DemoIssuer:
         """The public keys; ``again`` reads the file again. Raises `StoreUnavailable`."""
         if self._public is None or again:
             key = self._private_key()
-            self._public = [{name: value for name, value in key.items() if name != "d"}]
+            public: list[Mapping[str, Any]] = [{name: value for name, value in key.items() if name != "d"}]
+            if self._public != public:
+                self._public = public
         return self._public
 
     def mint(self, *, sub: str, scopes: frozenset[str], now_s: int, lifetime_s: int) -> str:
@@ -114,11 +116,13 @@ class WithDemoIssuer:
         self._inner = inner
         self._demo = demo
 
-    async def keys(self, issuer: Issuer, *, unknown_kid: str | None = None) -> list[Mapping[str, Any]]:
+    async def keys(
+        self, issuer: Issuer, *, unknown_kid: str | None = None, doubted: list[Mapping[str, Any]] | None = None
+    ) -> list[Mapping[str, Any]]:
         """The issuer's keys. Raises `StoreUnavailable`."""
         if issuer is self._demo.issuer or issuer == self._demo.issuer:
-            return self._demo.keys(again=unknown_kid is not None)
-        return await self._inner.keys(issuer, unknown_kid=unknown_kid)
+            return self._demo.keys(again=unknown_kid is not None or doubted is not None)
+        return await self._inner.keys(issuer, unknown_kid=unknown_kid, doubted=doubted)
 
 
 def _new_key(kid: str) -> dict[str, str]:

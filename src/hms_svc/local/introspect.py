@@ -21,7 +21,7 @@ from hms_svc.core.ports import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from hms_svc.local.bounded_get import is_allowed
+from hms_svc.local.bounded_get import is_allowed, is_as_safe
 
 if TYPE_CHECKING:
     from hms_svc.core.config import Issuer
@@ -120,6 +120,8 @@ class Introspector:
         endpoint = document.get("introspection_endpoint")
         if not isinstance(endpoint, str):
             raise _NoAnswer("its discovery document has no introspection_endpoint; write it as url")
+        if not is_as_safe(endpoint, issuer.issuer):
+            raise _NoAnswer("its discovery document, which came over TLS, names an introspection_endpoint without")
         self._discovered = (issuer, endpoint, now_ns + DISCOVERED_S * _S)
         return endpoint
 

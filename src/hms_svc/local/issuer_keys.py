@@ -7,9 +7,12 @@ end the fetch.
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from hms_svc.core.credentials.kept_keys import MAX_ISSUERS, KeptKeys
+from hms_svc.core.config import MAX_ISSUERS
+from hms_svc.core.credentials.kept_keys import KeptKeys, OfIssuers
+from hms_svc.core.moment import Moment, moment
 from hms_svc.local.bounded_get import FetchFailed
 from hms_svc.local.jwks_fetch import SetFetch
 
@@ -32,40 +35,47 @@ class HttpKeySource:
         """``warn`` is told what is wrong with a set; ``ca_file`` has authorities to trust for TLS, in PEM."""
         self._clock, self._warn = clock, warn
         self._ca_file = ca_file
-        self._issuers: dict[Issuer, _Known] = {}
+        self._issuers = OfIssuers(self._begin, MAX_ISSUERS)
+        self._threads = ThreadPoolExecutor(MAX_ISSUERS, "issuer-keys")
+        """One for each issuer, so that none waits for another."""
 
-    async def keys(self, issuer: Issuer, *, unknown_kid: str | None = None) -> list[Mapping[str, Any]]:
+    async def keys(
+        self, issuer: Issuer, *, unknown_kid: str | None = None, doubted: list[Mapping[str, Any]] | None = None
+    ) -> list[Mapping[str, Any]]:
         """The issuer's keys. Raises `StoreUnavailable` when there are none that may be used."""
-        known = self._issuers.get(issuer) or self._begin(issuer)
-        begun, now_ns = known.begun, self._clock.monotonic_ns()
-        if known.kept.is_due(now_ns):
+        known = self._issuers.of(issuer)
+        kept, begun, now = known.kept, known.begun, moment(self._clock)
+        if kept.is_due(now):
             known.begin()
-            if not known.kept.can_go_on(now_ns):
+            if not kept.can_go_on(now):
                 await known.end()
-        if unknown_kid is not None and known.kept.lacks(unknown_kid):
+        if (unknown_kid is not None and kept.lacks(unknown_kid)) or kept.is_the_set(doubted):
             await known.end()
             # A fetch that began before this token came may have asked before the key was published.
-            if known.begun == begun and known.kept.may_look_for(unknown_kid, self._clock.monotonic_ns()):
+            if known.begun == begun and _may_look(kept, unknown_kid, doubted, moment(self._clock)):
                 known.begin()
             await known.end()
-        return known.kept.usable(self._clock.monotonic_ns())
+        return kept.usable(moment(self._clock))
 
     def _begin(self, issuer: Issuer) -> _Known:
-        if len(self._issuers) >= MAX_ISSUERS:
-            self._issuers.clear()
         fetch = SetFetch(issuer, self._clock, ca_file=self._ca_file)
-        known = self._issuers[issuer] = _Known(KeptKeys(issuer.name, self._warn), fetch, self._clock)
-        return known
+        return _Known(KeptKeys(issuer.name, self._warn), fetch, self._clock, self._threads)
+
+
+def _may_look(kept: KeptKeys, unknown_kid: str | None, doubted: list[Mapping[str, Any]] | None, now: Moment) -> bool:
+    if unknown_kid is not None:
+        return kept.may_look_for(unknown_kid, now)
+    return kept.may_look_in_doubt(doubted, now)
 
 
 class _Known:
     """One issuer's keys, and the fetch that is under way."""
 
-    def __init__(self, kept: KeptKeys, fetch: SetFetch, clock: Clock) -> None:
+    def __init__(self, kept: KeptKeys, fetch: SetFetch, clock: Clock, threads: Executor) -> None:
         self.kept = kept
         self.begun = 0
         """How many fetches have begun."""
-        self._fetch, self._clock = fetch, clock
+        self._fetch, self._clock, self._threads = fetch, clock, threads
         self._task: asyncio.Task[None] | None = None
         self._began_ns = 0
 
@@ -84,10 +94,10 @@ class _Known:
 
     async def _run(self) -> None:
         try:
-            keys, fresh_s = await asyncio.to_thread(self._fetch)
+            keys, fresh_s = await asyncio.get_running_loop().run_in_executor(self._threads, self._fetch)
         except FetchFailed as failed:
-            self.kept.failed(str(failed), self._clock.monotonic_ns())
+            self.kept.failed(str(failed), moment(self._clock))
         else:
-            self.kept.came(keys, fresh_s, self._clock.monotonic_ns())
+            self.kept.came(keys, fresh_s, moment(self._clock))
         finally:
             self._task = None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from hms_svc.core.credentials.strict_json import parse_object
-from hms_svc.local.bounded_get import BoundedGet, FetchFailed
+from hms_svc.local.bounded_get import BoundedGet, FetchFailed, is_as_safe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,6 +89,8 @@ class SetFetch:
         jwks_uri = document.get("jwks_uri")
         if not isinstance(jwks_uri, str):
             raise FetchFailed("the discovery document has no jwks_uri")
+        if not is_as_safe(jwks_uri, self._issuer.issuer):
+            raise FetchFailed("the discovery document, which came over TLS, names a jwks_uri without")
         self._discovered = (jwks_uri, self._clock.monotonic_ns())
         return jwks_uri
 
@@ -131,8 +133,8 @@ def _json(answer: Answer) -> dict[str, Any]:
 
 def _members(document: dict[str, Any]) -> Keys:
     keys = document.get("keys")
-    if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
+    if not isinstance(keys, list):
         raise FetchFailed("what came is no JWK Set")
     if len(keys) > MAX_KEYS:
         raise FetchFailed(f"the set has more than {MAX_KEYS} keys")
-    return keys
+    return [key if isinstance(key, dict) else {} for key in keys]  # what is no key is told and skipped like others

@@ -155,10 +155,21 @@ def test_without_a_subject_it_is_the_client() -> None:
     assert refusal_of(sub=None) == "the token has neither sub nor client_id"
 
 
-@pytest.mark.parametrize("name", ["sub", "jti"])
 @pytest.mark.parametrize("value", ["", 1, [], {}, "a\r\nX-HMS-Scopes: admin", "a\0b", "x" * 256])
-def test_a_name_that_cannot_be_passed_on_is_refused(name: str, value: Any) -> None:
-    assert refusal_of(**{name: value}) == f"the {name} is no text of 1 to 255 printable characters"
+def test_a_name_that_cannot_be_passed_on_is_refused(value: Any) -> None:
+    assert refusal_of(sub=value) == "the sub is no text of 1 to 255 printable characters"
+
+
+@pytest.mark.parametrize(
+    ("jti", "shown"), [("", ""), ("x" * 300, "x" * 255), ("a\r\nb\0c\u202e", "abc"), ("t-1", "t-1")]
+)
+def test_an_id_is_shown_in_so_far_as_that_can_be(jti: str, shown: str) -> None:
+    assert caller_of(claims(jti=jti), AGENCY, "").credential_id == shown
+
+
+@pytest.mark.parametrize("jti", [1, [], {}, True])
+def test_an_id_that_is_no_text_is_refused(jti: Any) -> None:
+    assert refusal_of(jti=jti) == "the jti is no text"
 
 
 def test_a_null_subject_does_not_fall_back_to_the_client() -> None:
@@ -180,6 +191,12 @@ def test_a_null_subject_does_not_fall_back_to_the_client() -> None:
 )
 def test_scopes_come_from_scope_or_scp(given: dict[str, Any], expected: set[str]) -> None:
     assert caller_of(claims(**given), AGENCY, "").scopes == expected
+
+
+@pytest.mark.parametrize("between", ["\t", "\n", "\x1c", "\x85", "\u00a0", "\u2003"], ids=ascii)
+def test_only_a_space_parts_scopes(between: str) -> None:
+    assert refusal_of(scope=f"a{between}admin") == "the scope holds what is no scope"
+    assert caller_of(claims(scope=" a  admin "), AGENCY, "").scopes == {"a", "admin"}
 
 
 @pytest.mark.parametrize("scope", [1, [1], ["a b"], [["a"]], {}, 'a"b', "é", "a\\b"], ids=str)

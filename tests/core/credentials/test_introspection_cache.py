@@ -6,8 +6,9 @@ import pytest
 from fakes_introspection import LEGACY, NOW_S
 
 from hms_svc.core.config import IntrospectionEndpoint
-from hms_svc.core.credentials.introspection_cache import IntrospectionCache, Known, Moment
+from hms_svc.core.credentials.introspection_cache import IntrospectionCache, Known
 from hms_svc.core.model import Caller
+from hms_svc.core.moment import Moment
 
 S = 1_000_000_000
 

@@ -40,7 +40,6 @@ def test_a_token_is_taken_apart() -> None:
         {"alg": None},
         {"alg": ["RS256"]},
         {"alg": "RS256", "kid": 1},
-        {"alg": "RS256", "kid": ""},
         {"alg": "RS256", "kid": "k" * 257},
         {"alg": "RS256", "crit": ["exp"], "exp": 1},
         {"alg": "RS256", "crit": []},

@@ -61,9 +61,35 @@ def test_a_jwt_of_the_issuer_that_is_asked_is_shown_to_it() -> None:
     assert cause_of(desk, token(iss=LEGACY.issuer, jti="another")) == "the token is not active"
 
 
-@pytest.mark.parametrize("text", ["a", "a.b.c", "a.b.c.d.e", jwt(sub="nobody"), jwt(iss=1), token(iss=None)])
-def test_what_is_no_jwt_that_names_its_issuer_is_shown(text: str) -> None:
+@pytest.mark.parametrize("text", ["a", "a.b.c", "a.b.c.d.e", "ey.ey", "....", jwt(iss=LEGACY.issuer)])
+def test_what_is_no_jwt_is_shown_and_so_is_one_of_the_issuer(text: str) -> None:
     assert issuer_to_ask(text, BOTH) is LEGACY
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        jwt(sub="nobody"),
+        jwt(iss=1),
+        token(iss=None),
+        jwt(iss=AGENCY.issuer, number=10**30),
+        jwt(iss=LEGACY.issuer, half="\ud800"),
+        f"{b64(b' {}')}.{b64(b'not JSON')}.x",
+        b64(b'{"alg":"dir","enc":"A256GCM"}') + "..aaaa.bbbb.cccc",
+    ],
+    ids=["no iss", "number as iss", "signed, no iss", "cannot be read", "half a pair", "no claims", "encrypted"],
+)
+def test_a_jwt_that_does_not_name_the_issuer_may_be_anybodys_and_is_not_shown(text: str) -> None:
+    assert issuer_to_ask(text, BOTH) is None
+
+
+def test_the_twin_of_an_elliptic_signature_is_the_same_token_to_the_limits() -> None:
+    desk = Desk(issuers=BOTH)
+    text = token(algorithm="ES256", iss=LEGACY.issuer)
+    signing_input, _, signature = text.rpartition(".")
+    twin = f"{signing_input}.{signature[::-1]}"
+    desk.introspection.by_token |= {text: ACTIVE, twin: ACTIVE}
+    assert desk.bearer(text).token_key == desk.bearer(twin).token_key
 
 
 @pytest.mark.parametrize(

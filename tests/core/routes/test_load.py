@@ -117,6 +117,15 @@ def test_every_problem_is_reported_at_once_in_the_order_of_the_file() -> None:
     ]
 
 
+def test_a_file_has_a_bounded_number_of_issuers() -> None:
+    def text(count: int) -> str:
+        named = ", ".join(f"i{n}: {{issuer: 'https://i{n}.example', audience: a}}" for n in range(count))
+        return f"issuers: {{{named}}}\nroutes:\n- {{path: /x, auth: oauth, forward_to: http://x}}\n"
+
+    assert problems(text(64)) == []
+    assert problems(text(65)) == ["routes.yml:1:1 issuers: has 65 issuers, at most 64 are allowed"]
+
+
 def test_an_overlap_is_reported_beside_other_problems() -> None:
     text = (
         "- {path: /x, auth: none, forward_to: http://x, retries: 99}\n- {path: /x, auth: none, forward_to: http://y}\n"

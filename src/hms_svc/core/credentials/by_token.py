@@ -56,11 +56,10 @@ class ByToken:
 
     async def _by_jwt(self, token: str, issuers: tuple[Issuer, ...]) -> Verified:
         sha256 = hashlib.sha256(token.encode("ascii")).hexdigest()
-        now_s = self._clock.wall_ns() / 1e9
-        known = self._verified.get(sha256, issuers, now_s)
+        known = self._verified.get(sha256, issuers, self._now_s())
         if known is not None:
             keys = await self._source.keys(known.issuer)
-            if keys is known.keys or keys == known.keys:
+            if (keys is known.keys or keys == known.keys) and self._now_s() < known.expires_s:
                 return known
             self._verified.drop(sha256)
         jws = parse(token)
@@ -68,9 +67,12 @@ class ByToken:
         issuer = issuer_named_by(claims, issuers)
         check_type(jws.typ, issuer)
         signing_keys = await self._signatures.verify(jws, issuer)
-        expires_s = check(claims, issuer, now_s)
+        expires_s = check(claims, issuer, self._now_s())  # now, as the keys may have been waited for
         signed = hashlib.sha256(jws.signing_input).hexdigest()  # not the signature: an elliptic one has a twin
         caller = caller_of(claims, issuer, signed[:KEY_DIGITS])
         verified = Verified(caller, issuer, signing_keys, expires_s, len(token))
         self._verified.put(sha256, verified)
         return verified
+
+    def _now_s(self) -> float:
+        return self._clock.wall_ns() / 1e9

@@ -19,9 +19,9 @@ TYPES = ("jwt", "at+jwt")
 """The ``typ`` of tokens for access (RFC 7519, section 5.1; RFC 9068); logout tokens, DPoP proofs and the like have
 others (RFC 8725, section 3.11)."""
 MAX_NAME = 255
-"""Characters of ``sub``, ``client_id`` and ``jti`` (OpenID Connect Core, section 2)."""
+"""Characters of ``sub`` and ``client_id`` (OpenID Connect Core, section 2), and of a ``jti`` as the record shows it."""
 MAX_MOMENT = 253_402_300_799
-"""The last second of the year 9999."""
+"""The last second of the year 9999. Nothing further from 1970 is a moment, be it milliseconds or a slip."""
 
 
 def check_type(typ: str | None, issuer: Issuer) -> None:
@@ -69,7 +69,7 @@ def caller_of(
     return Caller(
         name=name,
         via="oauth",
-        credential_id=_text(claims, "jti"),
+        credential_id=_shown_id(claims.get("jti", "")),
         issuer=issuer.issuer,
         scopes=_scopes(claims),
         claims=frozen_object(claims),
@@ -125,11 +125,21 @@ def _text(claims: Mapping[str, Any], name: str) -> str:
     return str(value)
 
 
+def _shown_id(jti: object) -> str:
+    """A token's ``jti`` as the record shows it, in so far as that can be: nothing else goes by it."""
+    if not isinstance(jti, str):
+        raise TokenInvalid("the jti is no text")
+    return "".join(character for character in jti[:MAX_NAME] if character.isprintable())
+
+
 def _scopes(claims: Mapping[str, Any]) -> frozenset[str]:
-    """From ``scope`` (RFC 8693, section 4.2), else from ``scp``, which some issuers write; a text, or a list."""
+    """From ``scope`` (RFC 8693, section 4.2), else from ``scp``, which some issuers write; a text, or a list.
+
+    Only a space parts scopes (RFC 6749, section 3.3): one with a tab in it is none, not two.
+    """
     name = "scope" if "scope" in claims else "scp"
     value = claims.get(name, "")
-    scopes = value.split() if isinstance(value, str) else value
+    scopes = [word for word in value.split(" ") if word] if isinstance(value, str) else value
     if not isinstance(scopes, list):
         raise TokenInvalid(f"the {name} is no text of scopes")
     if not all(isinstance(scope, str) and is_scope(scope) for scope in scopes):

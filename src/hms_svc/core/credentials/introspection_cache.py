@@ -14,16 +14,10 @@ from hms_svc.core.credentials.recent import MAX_CHARACTERS, MAX_ENTRIES, Recent
 if TYPE_CHECKING:
     from hms_svc.core.config import Issuer
     from hms_svc.core.model import Caller
+    from hms_svc.core.moment import Moment
 
 REFUSED_S = 10.0
 """How long a refused token stays refused unasked: an issuer's copies may learn of a new token one after the other."""
-
-
-class Moment(NamedTuple):
-    """By both clocks: one may step, the other stands still while a Lambda environment is frozen."""
-
-    wall_ns: int
-    monotonic_ns: int
 
 
 class Known(NamedTuple):
@@ -78,5 +72,4 @@ def _holds(known: Known, now: Moment) -> bool:
         lasts_s = min(lasts_s, REFUSED_S)
     elif now.wall_ns >= known.expires_s * 1e9:
         return False
-    age_ns = max(abs(now.wall_ns - known.asked.wall_ns), now.monotonic_ns - known.asked.monotonic_ns)
-    return age_ns < lasts_s * 1e9
+    return now.since(known.asked) < lasts_s * 1e9

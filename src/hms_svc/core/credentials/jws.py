@@ -14,6 +14,8 @@ from hms_svc.core.credentials.presented import CredentialInvalid
 from hms_svc.core.credentials.strict_json import parse_object
 
 MAX_KID = 256
+_PARTS = (3, 5)
+"""Of a signed token, of an encrypted one (RFC 7516, section 3.1)."""
 
 
 class TokenInvalid(CredentialInvalid):
@@ -55,10 +57,23 @@ def parse(token: str) -> Jws:
     algorithm, kid = header.get("alg"), header.get("kid")
     if not isinstance(algorithm, str):
         raise TokenInvalid("the header names no algorithm")
-    if kid is not None and not (isinstance(kid, str) and 0 < len(kid) <= MAX_KID):
+    if kid is not None and not (isinstance(kid, str) and len(kid) <= MAX_KID):
         raise TokenInvalid("the kid is no short text")
     _check_extensions(header)
     return Jws(algorithm, kid, _typ(header), payload, f"{parts[0]}.{parts[1]}".encode("ascii"), signature)
+
+
+def is_jose(token: str) -> bool:
+    """Whether a token begins as signed and encrypted ones do, with a JSON object: such a one says whose it is."""
+    parts = token.split(".")
+    if len(parts) not in _PARTS:
+        return False
+    first = parts[0][:64]
+    try:
+        begins = base64.urlsafe_b64decode(first + "=" * (-len(first) % 4))
+    except ValueError:
+        return False
+    return begins.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"{")
 
 
 def issuer_claimed(token: str) -> str | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hms_svc.core.config import MAX_ISSUERS
 from hms_svc.core.credentials.jws import Jws, TokenInvalid, shown
 from hms_svc.core.credentials.token_keys import ALGORITHMS, signing, usable
 
@@ -32,8 +33,6 @@ _KNOWN_NAMES = frozenset(f"{family}{bits}" for family in ("HS", "RS", "ES", "PS"
 """Names that the record shows; anything else in ``alg`` may be any text."""
 _MAX_TRIED = 4
 """Keys that are tried when several share a ``kid``."""
-_MAX_ISSUERS = 64
-"""Issuers whose keys are kept ready; those of former configurations go when there are more."""
 
 
 class SignatureVerifier:
@@ -59,15 +58,20 @@ class SignatureVerifier:
         if not chosen:
             named = "no key" if jws.kid is None else f"unknown kid {shown(jws.kid)}: no key"
             raise TokenInvalid(f"{named} of the issuer's {len(keys)} can be used with {jws.algorithm}")
-        if not any(_is_signed_by(key, jws) for key in chosen[:_MAX_TRIED]):
+        if _is_signed_by_any(chosen, jws):
+            return keys
+        # The issuer may have another key by now, under the same kid or none.
+        other = await self._source.keys(issuer, doubted=keys)
+        if other is keys or not _is_signed_by_any(self._ready_keys(issuer, other).named(jws), jws):
             raise TokenInvalid("the signature is wrong")
-        return keys
+        return other
 
     def _ready_keys(self, issuer: Issuer, keys: Jwks) -> _ReadyKeys:
         ready = self._ready.get(issuer)
         if ready is None or ready.keys is not keys:
-            if len(self._ready) >= _MAX_ISSUERS:
-                self._ready.clear()
+            self._ready.pop(issuer, None)
+            if len(self._ready) > MAX_ISSUERS:  # one more than a file has, for the demo issuer
+                del self._ready[next(iter(self._ready))]
             ready = self._ready[issuer] = _ReadyKeys(keys)
         return ready
 
@@ -118,6 +122,10 @@ def _build(numbers: dict[str, str], algorithm: str) -> Any:
         return jwk.construct(numbers, algorithm)
     except Exception:  # noqa: BLE001  (jose lets its backend's exceptions through; a key that cannot be read is none)
         return None
+
+
+def _is_signed_by_any(keys: Sequence[Any], jws: Jws) -> bool:
+    return any(_is_signed_by(key, jws) for key in keys[:_MAX_TRIED])
 
 
 def _is_signed_by(key: Any, jws: Jws) -> bool:

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hms_svc.core.config import Issuer
+from hms_svc.core.config import MAX_ISSUERS, Issuer
 from hms_svc.core.forward import HOP_BY_HOP, SET_BY_THE_GATEWAY
 from hms_svc.core.routes.introspection import introspection
 from hms_svc.core.routes.places import Wrong
@@ -62,6 +62,8 @@ def _header_for_keys(place: Place) -> str:
 def issuers(place: Place) -> tuple[Issuer, ...]:
     """Who may sign tokens, by the name the file gives them."""
     named = place.pairs(_name, lambda at: (at, _issuer(at)), "a mapping of names to issuers")
+    if len(named) > MAX_ISSUERS:
+        raise Wrong(f"has {len(named)} issuers, at most {MAX_ISSUERS} are allowed")
     seen: dict[str, str] = {}
     for name, (at, issuer) in named:
         if issuer.issuer and issuer.issuer in seen:
