@@ -1,7 +1,8 @@
 """Rate limits shared by up to 1,000 environments, simulated: over-admission, under-use, writes an admitted call.
 
 Over-admission is exact: the largest excess over burst + rate * time, over every span of time. It must be 0; the exit
-status says so too. `limits_world` has the model.
+status says so too. "least" is what the environment that got least has admitted, of an even share. `limits_world` has
+the model.
 
 Run: python benchmarks/limits_simulation.py [--only WORDS]
      python benchmarks/limits_simulation.py --plot docs/images/limits-simulation.svg
@@ -65,7 +66,7 @@ SCENARIOS = (
 )
 HEADINGS = (
     f"{'limit: offered':<34}{'env.':>6}{'over':>6}{'admitted':>9}{'possible':>9}{'use':>7}{'writes/s':>9}"
-    f"{'/admitted':>10}{'/refused':>9}{'throttled':>10}{'undecided':>10}{'unused':>8}"
+    f"{'/admitted':>10}{'/refused':>9}{'throttled':>10}{'undecided':>10}{'unused':>8}{'least':>7}"
 )
 
 
@@ -79,11 +80,12 @@ def line(scenario: Scenario, seen: Seen) -> str:
     """Of the table."""
     admitted, writes = len(seen.admitted_ns), len(seen.written_ns)
     could = possible(seen.offered_ns, scenario.limit)
+    least = "-" if scenario.killed else f"{min(seen.shares) * len(seen.shares) / admitted:.2f}"
     per_refused = f"{seen.refused_calls / seen.refused:.4f}" if seen.refused else "-"
     return (
         f"{scenario.name:<34}{scenario.environments:>6,}{over(seen.admitted_ns, allowed(scenario)):>6.2f}{admitted:>9,}"
         f"{could:>9,}{admitted / could:>7.3f}{writes / scenario.seconds:>9,.1f}{writes / admitted:>10.4f}"
-        f"{per_refused:>9}{seen.throttled:>10,}{seen.undecided:>10,}{seen.most_unused:>8,}"
+        f"{per_refused:>9}{seen.throttled:>10,}{seen.undecided:>10,}{seen.most_unused:>8,}{least:>7}"
     )
 
 

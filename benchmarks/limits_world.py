@@ -79,6 +79,8 @@ class Seen:
     """Calls to the table in decisions that refused."""
     throttled: int = 0
     undecided: int = 0
+    shares: list[int] = field(default_factory=list)
+    """What each environment admitted, the dead ones and those that came after them too."""
     most_unused: int = 0
     """Tokens that lay in leases at one moment, neither spent nor lapsed; those of the dead too."""
 
@@ -231,6 +233,8 @@ class Simulation:
         client = Client(self._table)
         store = SharedLimits(client, clock)
         self._stores.append((store, clock))
+        which = len(seen.shares)
+        seen.shares.append(0)
         killed = scenario.killed / scenario.environments
         dies_ns = world.ns + world.random.expovariate(killed) * SECOND_NS if killed else float("inf")
         due_s = self._worked_s()
@@ -251,6 +255,7 @@ class Simulation:
                 continue
             if decision.allowed:
                 seen.admitted_ns.append(at_ns)
+                seen.shares[which] += 1
             else:
                 seen.refused += 1
                 seen.refused_calls += client.calls - calls

@@ -13,7 +13,7 @@ from hms_svc.core.entry import Entry, LimitVerdict
 from hms_svc.core.errors import TooManyCalls, Unavailable
 from hms_svc.core.limit import Limiter
 from hms_svc.core.model import NOBODY, Caller
-from hms_svc.core.ports import StoreUnavailable
+from hms_svc.core.ports import Decision, StoreUnavailable
 from hms_svc.core.shared_limits import SharedLimits
 from hms_svc.core.windows import DAY_S, HOUR_S, MONTH_S
 from hms_svc.local.limits import MemoryLimits
@@ -21,7 +21,7 @@ from hms_svc.local.limits import MemoryLimits
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hms_svc.core.ports import Decision, Want
+    from hms_svc.core.ports import Want
 
 Lines = tuple[tuple[str, str], ...]
 PER_MINUTE = Limit(30, 60, 30)
@@ -34,7 +34,7 @@ class DownStore:
         raise StoreUnavailable("no answer within 50 ms")
 
     async def take_all(self, wants: Sequence[Want]) -> list[Decision]:
-        raise StoreUnavailable("no answer within 50 ms")
+        return [Decision(False, 0, 0, None, "no answer within 50 ms")] * len(wants)
 
 
 class World:
@@ -227,6 +227,27 @@ def test_several_limits_over_a_store_that_is_down_count_once_a_call() -> None:
 
 
 BY_POLICY = Limit(100, 60, 100, cost=3, cost_header="X-Cost", max_cost=50)
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["memory", "shared"])
+def test_a_refusal_before_the_policies_waits_for_the_limits_after_them_too(*, shared: bool) -> None:
+    before, after = Limit(60, 60, 1), Limit(2, 3_600, 1, cost_header="X-Cost", max_cost=1)
+    world = World(before, after, shared=shared)
+    world.call_with_policies()
+    refused = world.refused()
+    assert refused["RateLimit-Policy"] == '"default";q=60;w=60, "default-2";q=2;w=3600'
+    assert refused["Retry-After"] == "1800"
+    world.clock.advance(1)
+    with pytest.raises(TooManyCalls):
+        world.call_with_policies()
+    world.clock.advance(1799)
+    world.call_with_policies()
+
+
+def test_a_time_that_is_too_long_for_a_field_is_cut_to_the_longest() -> None:
+    """RFC 9651, section 3.3.1: whole numbers have 15 digits at most."""
+    world = World(Limit(1, 30 * 86_400, 999_999_999, cost=999_999_000))
+    assert world.call()[1][1] == '"default";r=999;t=999999999999999'
 
 
 def test_a_cost_that_a_policy_says_is_taken_after_the_policies() -> None:

@@ -184,6 +184,35 @@ def test_three_seconds_after_the_table_is_back_it_decides_again(on_error: str) -
     assert (here.call(limit), here.said[0].error, here.said[0].on_error) == (200, "", "")
 
 
+def test_a_bucket_that_is_throttled_is_decided_here_and_the_others_by_the_table() -> None:
+    class Throttling(MemoryTable):
+        async def change(self, key: str, change: Change, *, now_ns: int, full_ns: int) -> Answer:
+            if "throttled" in key:
+                raise StoreUnavailable("throttled")
+            return await super().change(key, change, now_ns=now_ns, full_ns=full_ns)
+
+    sound = Limit(20, 3_600, 20)
+    for throttled in (Limit(100, 60, 100, name="throttled"), Limit(1, 60, 1, name="throttled", shadow=True)):
+        true, table = OwnedClock(), Throttling()
+        environments = [Environment(table, true) for _ in range(5)]
+        assert environments[0].call(sound, throttled) == 200
+        assert [(it.on_error, bool(it.error)) for it in environments[0].said] == [("", False), ("local", True)]
+        assert [one.call(sound, throttled) for one in environments for _ in range(30)].count(200) == 19
+
+
+def test_a_call_that_the_table_refuses_takes_nothing_of_the_buckets_here() -> None:
+    class Throttling(MemoryTable):
+        async def change(self, key: str, change: Change, *, now_ns: int, full_ns: int) -> Answer:
+            if "throttled" in key:
+                raise StoreUnavailable("throttled")
+            return await super().change(key, change, now_ns=now_ns, full_ns=full_ns)
+
+    here = Environment(Throttling(), OwnedClock())
+    sound, throttled = Limit(1, 3_600, 1), Limit(5, 3_600, 5, name="throttled")
+    assert [here.call(sound, throttled) for _ in range(4)] == [200, 429, 429, 429]
+    assert here.said[1].remaining == 4
+
+
 # What all environments admit together then
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -208,6 +209,22 @@ def test_competing_environments_share_a_bucket_at_few_writes() -> None:
 # What is held
 
 
+def test_a_call_that_costs_much_holds_up_no_cheap_one() -> None:
+    world, deep = World(), Limit(10, 1, 100_000)
+    assert world.take(deep, 90_000).allowed
+    assert all(world.take(deep).allowed for _ in range(9_000))
+
+
+def test_token_by_token_nobody_waits_longer_than_for_a_token() -> None:
+    world = World(2)
+    for _ in range(30):
+        world.take(who=1)
+    world.clock.advance(1.9)
+    assert world.take().retry_ns == S // 10
+    world.clock.advance(0.1)
+    assert world.take().allowed
+
+
 def test_what_is_not_spent_of_a_lease_lapses_and_the_bucket_is_full_again() -> None:
     world = World(2)
     for _ in range(300):
@@ -351,6 +368,102 @@ def test_nobody_makes_way_for_others_who_are_not_there() -> None:
     assert world.take(limit).retry_ns == S
     world.clock.advance(1)
     assert world.take(limit).allowed
+
+
+def test_only_what_gives_back_is_never_sent_twice() -> None:
+    world = World(2)
+    month = Limit(20, 30 * 86_400, 20, window="calendar")
+    world.take(SHORT, SHORT.burst, key="short", who=1)
+    for limit in (LONG, month):
+        world.table.changes.clear()
+        world.stores[0] = world.environment()
+        world.take_all(("short", SHORT), (str(limit.window), limit))
+        assert [change.is_once for change in world.table.changes] == [False, False, True]
+
+
+class Throttling(MemoryTable):
+    """A table that serves some keys, and of others no call, or none that gives back."""
+
+    def __init__(self, *keys: str, gives_back: bool = True) -> None:
+        super().__init__()
+        self.throttled, self.gives_back = set(keys), gives_back
+
+    async def change(self, key: str, change: Change, *, now_ns: int, full_ns: int) -> Answer:
+        if key in self.throttled or (change.is_once and not self.gives_back):
+            raise StoreUnavailable("throttled")
+        return await super().change(key, change, now_ns=now_ns, full_ns=full_ns)
+
+
+def test_a_bucket_that_cannot_be_decided_leaves_the_others_decided() -> None:
+    world = World()
+    world.table = Throttling("short")
+    world.stores = [world.environment() for _ in range(5)]
+    decisions = [world.take_all(("short", SHORT), ("long", LONG), who=who) for who in range(5) for _ in range(10)]
+    assert [long.allowed for _, long in decisions] == [True] * 20 + [False] * 30
+    assert not any(long.fault for _, long in decisions)
+    faults = ["throttled", *["the table did not say a moment ago"] * 9]
+    assert [short.fault for short, _ in decisions[:20]] == faults * 2
+
+
+def test_a_limit_that_denies_when_it_cannot_be_decided_takes_nothing_of_the_others() -> None:
+    world, denies = World(), replace(SHORT, on_error="deny")
+    world.table = Throttling("short")
+    world.stores = [world.environment()]
+    for _ in range(3):
+        assert world.take_all(("short", denies), ("long", LONG))[0].fault
+        assert world.left(LONG, "long") == 20
+        world.clock.advance(1)
+
+
+def test_a_refusal_stands_when_what_was_taken_of_others_cannot_be_given_back() -> None:
+    world = World(2)
+    world.take(SHORT, SHORT.burst, key="short", who=1)
+    table = Throttling(gives_back=False)
+    table.buckets = world.table.buckets
+    world.table = table
+    world.stores = [world.environment()]
+    assert said(world.take_all(("short", SHORT), ("long", LONG))) == [False, True]
+
+
+def test_a_limit_that_this_environment_never_asked_is_looked_at_before_it_says_when_to_come_back() -> None:
+    world = World(2)
+    world.take(SHORT, SHORT.burst, key="short", who=1)
+    world.take(LONG, 20, key="long", who=1)
+    world.take(SHORT, key="short")
+    short, long = world.take_all(("short", SHORT), ("long", LONG))
+    assert (short.allowed, long.allowed) == (False, False)
+    assert long.retry_ns == figures(LONG).interval_ns
+    calls = world.calls
+    world.take_all(("short", SHORT), ("long", LONG))
+    assert world.calls == calls
+
+
+def test_plans_that_share_a_quota_each_know_when_it_is_used_up() -> None:
+    world = World()
+    base, gold = (Limit(2, 86_400, 2, window="calendar", plan=plan) for plan in ("", "gold"))
+    for limit in (base, gold, base, gold):
+        world.take(limit)
+    calls = world.calls
+    for _ in range(100):
+        assert not world.take(base).allowed
+        assert not world.take(gold).allowed
+    assert world.calls == calls
+
+
+def test_several_slow_answers_take_no_more_time_than_one_decision_may() -> None:
+    class Slow(MemoryTable):
+        async def change(self, key: str, change: Change, *, now_ns: int, full_ns: int) -> Answer:
+            world.clock.advance(0.75 if change.is_once else 1.55)
+            return await super().change(key, change, now_ns=now_ns, full_ns=full_ns)
+
+    world = World()
+    world.table = Slow()
+    world.stores = [world.environment()]
+    for limits in ([LONG] * 8, [LONG] * 7 + [replace(LONG, on_error="deny")]):
+        began_ns = world.clock.ns
+        world.take_all(*((f"{number}", limit) for number, limit in enumerate(limits)))
+        assert world.clock.ns - began_ns <= 2.05 * S
+        world.clock.advance(60)
 
 
 def test_what_one_limit_has_refused_is_refused_without_a_call() -> None:

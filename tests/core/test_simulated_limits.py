@@ -51,6 +51,13 @@ def test_a_thousand_environments_come_to_ask_no_more_of_one_key_than_the_table_t
     assert written <= 0.1 * offered
 
 
+@pytest.mark.parametrize(("environments", "offered"), [(2, 10_000), (8, 10_000)])
+def test_environments_that_compete_each_get_a_share(environments: int, offered: float) -> None:
+    seen = Simulation(Scenario("competing", FAST, environments, offered, 20)).run()
+    assert over(seen.admitted_ns, FAST) == 0
+    assert min(seen.shares) * environments >= 0.4 * len(seen.admitted_ns)
+
+
 def test_a_simulation_comes_out_the_same_each_time() -> None:
     def once(seed: int) -> Seen:
         return Simulation(Scenario("again", FAST, 4, 200, 2, killed=1, **TROUBLE), seed).run()

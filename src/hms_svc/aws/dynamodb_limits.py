@@ -1,13 +1,15 @@
 """The buckets of the rate limits in a DynamoDB table: one item a bucket, one conditional `UpdateItem` a change.
 
 What to change, and what the answer means, is `core/shared_limits.py`. A write whose answer is lost may have counted,
-and the attempt that repeats it counts again: too much is taken then, never too little.
+and the attempt that repeats it counts again: too much is taken then, never too little. What would give too much when
+it is made twice is sent once.
 """
 
 from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -31,17 +33,19 @@ CALLS = "LimitStoreCalls"
 _CONDITION_FAILED = "ConditionalCheckFailedException"
 
 
-def limits_client() -> DynamoDBClient:
+def limits_client(tries: int = TRIES) -> DynamoDBClient:
     """For the router: a call takes at most 1.55 s, that is 2 x (0.25 s to connect + 0.5 s to answer) and a pause.
 
     So a decision takes at most `shared_limits.BUDGET_S` and one call, 2.05 s; in an outage the first takes 1.55 s, the
     rest none.
     """
-    return client_within(CONNECT_S, ANSWER_S)
+    return client_within(CONNECT_S, ANSWER_S, tries=tries)
 
 
-def client_within(connect_s: float, answer_s: float, endpoint: str | None = None) -> DynamoDBClient:
-    """A client whose calls take at most twice ``connect_s + answer_s`` and a pause of 0.05 s."""
+def client_within(
+    connect_s: float, answer_s: float, endpoint: str | None = None, *, tries: int = TRIES
+) -> DynamoDBClient:
+    """A client whose calls take at most ``tries`` times ``connect_s + answer_s``, and 0.05 s between two tries."""
     import boto3
     from botocore.config import Config
 
@@ -49,7 +53,7 @@ def client_within(connect_s: float, answer_s: float, endpoint: str | None = None
     config = Config(
         connect_timeout=connect_s,
         read_timeout=answer_s,
-        retries={"total_max_attempts": TRIES, "mode": "legacy"},
+        retries={"total_max_attempts": tries, "mode": "legacy"},
         tcp_keepalive=True,
     )
     region = os.environ.get("AWS_REGION") or None
@@ -66,11 +70,16 @@ class DynamoDbBuckets:
         clock: Clock,
         *,
         count: Callable[[str], None] = lambda _: None,
+        make_single: Callable[[], DynamoDBClient] | None = None,
     ) -> None:
-        """``make_client`` is called with the first decision (see `limits_client`), ``count`` with `CALLS` each call."""
+        """``make_client`` is called with the first decision (see `limits_client`), ``count`` with `CALLS` each call.
+
+        ``make_single`` makes the client for changes that are never repeated, when the first one comes. Without it,
+        ``make_client`` makes one that does not try again.
+        """
         self._table = table
-        self._make_client = make_client
-        self._client: DynamoDBClient | None = None
+        self._client = cache(make_client)
+        self._single = self._client if make_single is None else cache(make_single)
         self._clock = clock
         self._count = count
         self._rests_until_ns = 0
@@ -86,7 +95,7 @@ class DynamoDbBuckets:
             ":written": now_ns // SECOND_NS,
             ":expires": -(-full_ns // SECOND_NS) + SLACK_S,
         }
-        with self._called() as dynamodb:
+        with self._called(self._single if change.is_once else self._client) as dynamodb:
             try:
                 answer = dynamodb.update_item(
                     TableName=self._table,
@@ -107,7 +116,7 @@ class DynamoDbBuckets:
 
     async def look(self, key: str) -> Bucket | None:
         """The bucket, unchanged. Never suspends. Raises `StoreUnavailable`."""
-        with self._called() as dynamodb:
+        with self._called(self._client) as dynamodb:
             answer = dynamodb.get_item(
                 TableName=self._table,
                 Key=_place(key),
@@ -121,12 +130,12 @@ class DynamoDbBuckets:
 
         For operators: the router has no permission for it.
         """
-        with self._called() as dynamodb:
+        with self._called(self._client) as dynamodb:
             answer = dynamodb.delete_item(TableName=self._table, Key=_place(key), ReturnValues="ALL_OLD")
         return _bucket(answer.get("Attributes"))
 
     @contextmanager
-    def _called(self) -> Iterator[DynamoDBClient]:
+    def _called(self, client: Callable[[], DynamoDBClient]) -> Iterator[DynamoDBClient]:
         """One call, counted; what botocore raises is a `StoreUnavailable` with the code and no word of the answer."""
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -134,8 +143,7 @@ class DynamoDbBuckets:
             raise StoreUnavailable(f"DynamoDB: no answer less than {REST_S} s ago")
         self._count(CALLS)
         try:
-            self._client = self._client or self._make_client()
-            yield self._client
+            yield client()
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "an error without a code")
             raise StoreUnavailable(f"DynamoDB: {error.operation_name}: {code}") from error

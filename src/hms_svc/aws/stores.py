@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def limit_store(settings: RouterSettings, clock: Clock, count: Callable[[str], N
     from hms_svc.aws.dynamodb_limits import DynamoDbBuckets, limits_client
     from hms_svc.core.shared_limits import SharedLimits
 
-    return SharedLimits(DynamoDbBuckets(settings.limits, limits_client, clock, count=count), clock)
+    single = partial(limits_client, tries=1)
+    return SharedLimits(DynamoDbBuckets(settings.limits, limits_client, clock, count=count, make_single=single), clock)
 
 
 def key_stores(settings: RouterSettings, clock: Clock) -> tuple[KeyStore, KeyUseStore]:

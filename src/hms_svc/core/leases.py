@@ -32,6 +32,8 @@ HOLD_SHARE, LEASE_SHARE = 3, 8
 """A lease lasts a third of the time the bucket takes to fill, and is an eighth of the burst, at most."""
 WAIT_NS, WAIT_SHARE = 2 * SECOND_NS, 2
 """How long an environment lets others go first: at most, and at most half the time the bucket takes to fill."""
+LATE_SHARE = 3
+"""Of the lease it asked for an environment asks for so small a part when others were quicker."""
 REST_NS, MAX_REST_NS = SECOND_NS // 20, 2 * SECOND_NS
 TRUSTED_NS = 30 * SECOND_NS
 """For how long an empty bucket is taken to be on its way to full without a look: somebody may have reset it."""
@@ -85,7 +87,7 @@ class Known:
         self.figures = figures(limit)
         self.tat_ns = 0
         """As it was last seen; the bucket's own is no smaller, unless somebody has reset it."""
-        self._seen_ns = now_ns
+        self._seen_ns = -TRUSTED_NS
         self._in_use = False
         """Whether others were found to use it when it could have been full: a guess at what the next change finds."""
         self._start_ns = self._end_ns = 0
@@ -122,7 +124,7 @@ class Known:
         return Decision(True, free_ns // one_ns if free_ns > 0 else 0, tat_ns - now_ns)
 
     def is_trusted(self, now_ns: int) -> bool:
-        """Whether the bucket was seen so lately that a refusal is believed."""
+        """Whether the bucket was seen, and so lately that a refusal is believed."""
         return now_ns < self._seen_ns + TRUSTED_NS
 
     def refusal(self, now_ns: int, cost: int) -> Decision | None:
@@ -148,11 +150,16 @@ class Known:
             return Change(piece_ns, piece_ns, low_ns, now_ns + depth_ns - piece_ns, is_added=True)
         return Change(now_ns + skip_ns + piece_ns, piece_ns, 0, low_ns - 1, or_absent=True)
 
-    def learn(self, change: Change, answer: Answer, now_ns: int) -> None:
-        """Take in what came of ``change``."""
-        self._seen_ns, before_ns = now_ns, self.tat_ns
+    def saw(self, answer: Answer, now_ns: int) -> None:
+        """Take in how the bucket stands."""
+        self._seen_ns = now_ns
         self._rest_ns = self._rested_ns = 0
         self.tat_ns = min(answer.bucket.tat_ns, now_ns + self.figures.depth_ns) if answer.bucket else 0
+
+    def learn(self, change: Change, answer: Answer, now_ns: int) -> None:
+        """Take in what came of ``change``."""
+        before_ns = self.tat_ns
+        self.saw(answer, now_ns)
         if not (change.is_added and answer.made):
             self._in_use = change.or_absent and not answer.made
         if answer.made:
@@ -189,8 +196,9 @@ class Known:
         self.tat_ns -= piece_ns
         self._try_ns = 0
         if self._start_ns < now_ns + margin_ns:
-            return Change(self._end_ns, 0, end_ns, end_ns)
-        return Change(-piece_ns, 0, self._start_ns + piece_ns, now_ns + 2 * self.figures.depth_ns, is_added=True)
+            return Change(self._end_ns, 0, end_ns, end_ns, is_once=True)
+        low_ns, high_ns = self._start_ns + piece_ns, now_ns + 2 * self.figures.depth_ns
+        return Change(-piece_ns, 0, low_ns, high_ns, is_added=True, is_once=True)
 
     def _hold(self, start_ns: int, end_ns: int) -> None:
         """The piece held is this one from now on, together with an older one that it goes on from."""
@@ -203,21 +211,24 @@ class Known:
         most, hold_ns = self.figures.max_lease, self._hold_ns
         elapsed_ns = now_ns - self._since_ns
         wanted = self.asked * hold_ns // elapsed_ns if elapsed_ns > 0 else most
-        self._size = max(min(2 * self._size, wanted, most), cost)
-        return self._size
+        self._size = max(min(2 * self._size, wanted, most), 1)
+        return max(self._size, cost)
 
     def _pace(self, now_ns: int, *, was_late: bool) -> None:
         """Where the bucket has less than half a lease, ask again when it has; twice as late when others were first.
 
-        So environments that compete for a bucket come to ask in turn, each for a piece that is worth a write.
+        So environments that compete for a bucket come to ask in turn, each for a piece that is worth a write. Who was
+        late asks for less: a full lease is what a bucket that others empty never has. Nobody waits for more than what
+        comes back while a lease lasts, and token by token for no more than one.
         """
-        one_ns, depth_ns, _, _ = self.figures
-        enough_ns = max(self._size // 2, 1) * one_ns
+        one_ns, depth_ns, hold_ns, _ = self.figures
+        enough_ns = max(min(self._size // 2, hold_ns // one_ns), 1) * one_ns
         free_ns = self.tat_ns + enough_ns - depth_ns
-        if free_ns <= now_ns:
+        if free_ns <= now_ns or not hold_ns:
             self._wait_ns //= 2
             self._try_ns = 0
             return
         if was_late:
+            self._size //= LATE_SHARE
             self._wait_ns = min(2 * self._wait_ns + enough_ns, depth_ns // WAIT_SHARE, WAIT_NS)
         self._try_ns = max(free_ns, now_ns + self._wait_ns)

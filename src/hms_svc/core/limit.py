@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from hms_svc.core.policy_fields import Fields
     from hms_svc.core.ports import LimitStore
 
+MAX_INTEGER = 999_999_999_999_999
+"""Of a structured field (RFC 9651, section 3.3.1)."""
 Lines = tuple[tuple[str, str], ...]
 
 
@@ -46,6 +48,19 @@ class _Answered(NamedTuple):
     decision: Decision
     policy: str
     """As in ``RateLimit-Policy``."""
+
+
+class _Instead(NamedTuple):
+    """What stands for a decision that the store could not make."""
+
+    decision: Decision | None
+    """This environment's own; None: there is none, and ``on_error`` is all there is."""
+    error: str
+    on_error: str
+
+    def closes(self, limit: Limit) -> bool:
+        """Whether the call is refused for that."""
+        return self.on_error == "deny" and not limit.shadow
 
 
 class Told(NamedTuple):
@@ -80,6 +95,8 @@ class Limiter:
         if rest:
             asked = [it for it in asked if not it.want.limit.cost_header]
         answered = await self._ask(asked, entry)
+        if rest and any(not it.decision.allowed for it in answered):
+            answered = sorted([*answered, *await self._seen(rest)], key=lambda it: it.place)
         return Told(_lines(answered), tuple(answered), tuple(rest))
 
     async def take_rest(self, told: Told, fields: Fields, entry: Entry) -> Told:
@@ -92,11 +109,13 @@ class Limiter:
         return Told(_lines(answered, taken=told.answered), tuple(answered))
 
     async def _ask(self, asked: list[_Asked], entry: Entry) -> list[_Answered]:
-        """What the store says, noted in ``entry``; when it cannot say, what the limits want then."""
-        try:
-            decisions = await _taken(self._store, asked)
-        except StoreUnavailable as error:
-            return await self._without_store(asked, f"the limit store is unavailable: {error}", entry)
+        """What the store says, noted in ``entry``; of a limit that it cannot decide, what that limit wants then.
+
+        Raises `Unavailable` when such a limit says ``deny``.
+        """
+        decisions = await _taken(self._store, asked)
+        if any(decision.fault for decision in decisions):
+            return await self._in_part(asked, decisions, entry)
         answered = []
         for (place, want), decision in zip(asked, decisions, strict=True):
             limit = want.limit
@@ -105,43 +124,85 @@ class Limiter:
             entry.limits.append(LimitVerdict(limit.per, policy, decision.allowed, decision.remaining, limit.shadow))
         return answered
 
-    async def _without_store(self, asked: list[_Asked], broken: str, entry: Entry) -> list[_Answered]:
-        """What each limit's ``on_error`` says, recorded with what is ``broken``."""
-        closing = [it for it in asked if it.want.limit.on_error == "deny"]
-        here = [it for it in asked if it.want.limit.on_error == "local"]
+    async def _in_part(self, asked: list[_Asked], decisions: list[Decision], entry: Entry) -> list[_Answered]:
+        """`_ask`, where the store has left some open: ``on_error`` decides these, recorded with why."""
+        by_place = {it.place: decision for it, decision in zip(asked, decisions, strict=True)}
+        ends = any(_ends(it.want.limit, by_place[it.place]) for it in asked)
+        instead = await self._instead(asked, by_place, is_a_look=ends)
         answered: list[_Answered] = []
-        if all(it.want.limit.shadow for it in closing):  # else the call ends here, and takes nothing
-            try:
-                decisions = await _taken(self._fallback, here)
-                answered = [
-                    _Answered(place, want, decision, _policy_of(place, want.limit))
-                    for (place, want), decision in zip(here, decisions, strict=True)
-                ]
-            except StoreUnavailable as error:
-                broken = f"{broken}; and here: {error}"
-                closing += here
-        local = {it.place: it.decision for it in answered}
-        for it in asked:
-            limit, decision, closes = it.want.limit, local.get(it.place), it in closing
-            allowed, remaining = (decision.allowed, decision.remaining) if decision else (not closes, 0)
-            on_error = "deny" if closes else limit.on_error
-            policy = _policy_of(it.place, limit)
-            entry.limits.append(LimitVerdict(limit.per, policy, allowed, remaining, limit.shadow, broken, on_error))
-        if any(not it.want.limit.shadow for it in closing):
-            raise Unavailable(cause=broken)
+        for place, want in asked:
+            limit, policy = want.limit, _policy_of(place, want.limit)
+            found = instead.get(place)
+            decision = found.decision if found else by_place[place]
+            error, on_error = (found.error, found.on_error) if found else ("", "")
+            if decision is not None:
+                answered.append(_Answered(place, want, decision, policy))
+            allowed, left = (decision.allowed, decision.remaining) if decision else (on_error == "allow", 0)
+            entry.limits.append(LimitVerdict(limit.per, policy, allowed, left, limit.shadow, error, on_error))
+        closing = [found.error for it in asked if (found := instead.get(it.place)) and found.closes(it.want.limit)]
+        if closing:
+            raise Unavailable(cause=closing[0])
         return answered
 
+    async def _instead(
+        self, asked: list[_Asked], by_place: dict[int, Decision], *, is_a_look: bool
+    ) -> dict[int, _Instead]:
+        """What stands for the decisions that are none, by the limit's place."""
+        instead = {
+            it.place: _Instead(None, f"the limit store is unavailable: {fault}", it.want.limit.on_error)
+            for it in asked
+            if (fault := by_place[it.place].fault)
+        }
+        here = [it for it in asked if it.place in instead and it.want.limit.on_error == "local"]
+        for it, decision in zip(here, await _taken(self._fallback, here, is_a_look=is_a_look), strict=True):
+            found = instead[it.place]
+            instead[it.place] = (
+                _Instead(None, f"{found.error}; and here: {decision.fault}", "deny")
+                if decision.fault
+                else found._replace(decision=decision)
+            )
+        return instead
 
-async def _taken(store: LimitStore, asked: list[_Asked]) -> list[Decision]:
-    """What ``store`` says of each. One limit is the usual case, and has a way of its own; a cost of 0 only looks."""
-    if len(asked) == 1:
-        return [await store.take(asked[0].want)]
-    decisions = {index: await store.take(want) for index, want in asked if not want.cost}
+    async def _seen(self, asked: list[_Asked]) -> list[_Answered]:
+        """What limits would say that are not asked; nothing of those that cannot say."""
+        return [
+            _Answered(place, want, decision, _policy_of(place, want.limit))
+            for (place, want), decision in zip(asked, await _taken(self._store, asked, is_a_look=True), strict=True)
+            if not decision.fault
+        ]
+
+
+async def _taken(store: LimitStore, asked: list[_Asked], *, is_a_look: bool = False) -> list[Decision]:
+    """What ``store`` says of each. One limit is the usual case, and has a way of its own; a cost of 0 only looks.
+
+    ``is_a_look``: what it would say, and nothing is taken.
+    """
+    if len(asked) == 1 and not is_a_look:
+        return [await _one(store, asked[0].want)]
+    looks = [it for it in asked if is_a_look or not it.want.cost]
+    decisions = {it.place: await _one(store, it.want._replace(cost=0)) for it in looks}
+    if is_a_look:
+        return [
+            said if said.fault else judged(said, it.want.limit, it.want.cost)
+            for it, said in zip(asked, decisions.values(), strict=True)
+        ]
     costly = [it for it in asked if it.want.cost]
     if costly:
         said = await store.take_all([want for _, want in costly])
         decisions |= {it.place: decision for it, decision in zip(costly, said, strict=True)}
     return [decisions[index] for index, _ in asked]
+
+
+def _ends(limit: Limit, decision: Decision) -> bool:
+    """Whether the call ends by what the store said, or did not say, of this limit."""
+    return not decision.allowed and not limit.shadow and (not decision.fault or limit.on_error == "deny")
+
+
+async def _one(store: LimitStore, want: Want) -> Decision:
+    try:
+        return await store.take(want)
+    except StoreUnavailable as error:
+        return Decision(False, 0, 0, None, str(error))
 
 
 def _policy_of(index: int, limit: Limit) -> str:
@@ -168,7 +229,7 @@ def _lines(answered: list[_Answered], taken: Sequence[_Answered] = ()) -> Lines:
         return ()
     tightest = min(shown, key=_restriction) if len(shown) > 1 else shown[0]
     left, limit = tightest.decision, tightest.want.limit
-    full_s = _whole_seconds(left.reset_ns)
+    full_s = min(_whole_seconds(left.reset_ns), MAX_INTEGER)
     name = tightest.policy.partition(";")[0]
     lines: Lines = (
         ("RateLimit-Policy", ", ".join([it.policy for it in shown])),

@@ -57,6 +57,8 @@ class Decision(NamedTuple):
     retry_ns: int | None = None
     """When refused: until the same call would be allowed, nanoseconds; None if never (it costs more than the bucket
     holds)."""
+    fault: str = ""
+    """Why the store could not decide, for the record; the rest means nothing then. Only in the answer for several."""
 
 
 class Want(NamedTuple):
@@ -82,7 +84,8 @@ class LimitStore(Protocol):
     async def take_all(self, wants: Sequence[Want]) -> list[Decision]:
         """Take all of the costs or, where one is refused by a limit that is not in shadow, none. A decision a want.
 
-        Raises `StoreUnavailable` as `take` does.
+        Never raises: a bucket that could not be decided has a decision that says so. The others are decided all the
+        same; but where its limit denies then, and is not in shadow, nothing is taken of them.
         """
         ...
 
@@ -105,6 +108,8 @@ class Change(NamedTuple):
     low_ns: int
     high_ns: int
     is_added: bool = False
+    is_once: bool = False
+    """Never repeated, not even when its answer does not come: made twice, it would take from others."""
     or_absent: bool = False
     """Made also where there is no bucket: one that is not there is full."""
 

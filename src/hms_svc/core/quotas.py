@@ -74,11 +74,14 @@ class KnownQuota(Known):
             return Change(missing, missing, closes_ns, closes_ns + self._burst - missing, is_added=True)
         return Change(closes_ns + missing, missing, 0, closes_ns - 1, or_absent=True)
 
+    def saw(self, answer: Answer, now_ns: int) -> None:
+        """Take in how the bucket stands."""
+        super().saw(answer, now_ns)
+        self.tat_ns = answer.bucket.tat_ns if answer.bucket else 0
+
     def learn(self, change: Change, answer: Answer, now_ns: int) -> None:
         """Take in what came of ``change``."""
-        self._seen_ns = now_ns
-        self._rest_ns = self._rested_ns = 0
-        self.tat_ns = answer.bucket.tat_ns if answer.bucket else 0
+        self.saw(answer, now_ns)
         if answer.made:
             self._held += change.piece_ns
 
@@ -88,4 +91,4 @@ class KnownQuota(Known):
             return None
         self._held -= cost
         self.tat_ns -= cost
-        return Change(-cost, 0, self._closes_ns + cost, self._closes_ns + _MOST, is_added=True)
+        return Change(-cost, 0, self._closes_ns + cost, self._closes_ns + _MOST, is_added=True, is_once=True)
