@@ -24,18 +24,26 @@ class MemoryTable:
     down: bool = False
     answer_lost: Callable[[], bool] = lambda: False
     """Whether the answer to a change that was made never comes."""
+    sent_again: bool = False
+    """Whether the client sends a change again whose first answer has not come, if that may be."""
 
     async def change(self, key: str, change: Change, *, now_ns: int, full_ns: int) -> Answer:
         self.changes.append(change)
         if self.down:
             raise StoreUnavailable("the table is down")
+        if self.sent_again and not change.is_once:
+            self._make(key, change, now_ns)
+        answer = self._make(key, change, now_ns)
+        if self.answer_lost():
+            raise StoreUnavailable("the answer was lost")
+        return answer
+
+    def _make(self, key: str, change: Change, now_ns: int) -> Answer:
         stands = self.buckets.get(key)
         made = change.or_absent if stands is None else change.low_ns <= stands.tat_ns <= change.high_ns
         if made:
             tat_ns = change.tat_ns + (stands.tat_ns if stands and change.is_added else 0)
             stands = self.buckets[key] = Bucket(tat_ns, now_ns // SECOND_NS)
-        if self.answer_lost():
-            raise StoreUnavailable("the answer was lost")
         return Answer(made, stands)
 
 

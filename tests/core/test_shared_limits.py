@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -50,6 +51,11 @@ class World:
         )
         return decisions
 
+    def befalls(self, fate: str) -> None:
+        """What becomes of calls to the table from now on."""
+        self.table.answer_lost = lambda: fate == "loses answers"
+        self.table.sent_again = fate == "sends again"
+
     @property
     def calls(self) -> int:
         return len(self.table.changes)
@@ -66,7 +72,7 @@ STEPS = st.lists(
         st.sampled_from([0, 0, 0, 1, 10**6, 10**7, 10**8, 10**9, 3 * 10**9, 10**11]) | st.integers(0, 2 * 10**9),
         st.sampled_from([1, 1, 1, 2, 7]),  # what the call costs
         st.integers(1, 40),  # how often it comes
-        st.sampled_from(["lives"] * 8 + ["dies", "loses answers"]),
+        st.sampled_from(["lives"] * 8 + ["dies", "loses answers", "sends again"]),
     ),
     max_size=25,
 )
@@ -79,7 +85,7 @@ def test_environments_together_never_admit_more_than_the_limit(
     world, admitted = World(4), list[tuple[int, int]]()
     for who, later_ns, cost, times, fate in steps:
         world.clock.ns += later_ns
-        world.table.answer_lost = lambda fate=fate: fate == "loses answers"  # type: ignore[misc]  # bound at once
+        world.befalls(fate)
         for _ in range(times):
             with suppress(StoreUnavailable):
                 if world.take(limit, cost, who=who).allowed:
@@ -101,14 +107,20 @@ def test_the_exact_bucket_sees_one_call_too_many() -> None:
 def test_several_limits_at_once_are_each_kept(steps: list[tuple[int, int, int, int, str]]) -> None:
     world, admitted = World(4), list[tuple[int, int]]()
     limits = (Limit(20, 1, 40), Limit(50, 60, 60), Limit(7, 3, 9))
-    for who, later_ns, _, times, _ in steps:
+    hour = Limit(90, 3_600, 90, window="calendar")
+    wants = [*((str(index), limit) for index, limit in enumerate(limits)), ("hour", hour)]
+    for who, later_ns, _, times, fate in steps:
+        world.befalls(fate)
         for _ in range(times):
-            said = world.take_all(*((str(i), limit) for i, limit in enumerate(limits)), who=who)
+            said = world.take_all(*wants, who=who)
             if all(it.allowed for it in said):
                 admitted.append((world.clock.ns, 1))
             world.clock.ns += later_ns // 10
+        if fate == "dies":
+            world.stores[who] = world.environment()
     for limit in limits:
         assert excess(admitted, limit) == 0
+    assert all(count <= 90 for count in Counter(at_ns // (3_600 * S) for at_ns, _ in admitted).values())
 
 
 @given(
