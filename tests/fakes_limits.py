@@ -24,14 +24,14 @@ class MemoryTable:
     down: bool = False
     answer_lost: Callable[[], bool] = lambda: False
     """Whether the answer to a change that was made never comes."""
-    sent_again: bool = False
-    """Whether the client sends a change again whose first answer has not come, if that may be."""
+    sent_again: Callable[[Change], bool] = lambda _: False
+    """Whether the first answer to a change does not come, and the client sends it again, if that may be."""
 
     async def change(self, key: str, change: Change, *, now_ns: int, full_ns: int) -> Answer:
         self.changes.append(change)
         if self.down:
             raise StoreUnavailable("the table is down")
-        if self.sent_again and not change.is_once:
+        if not change.is_once and self.sent_again(change):
             self._make(key, change, now_ns)
         answer = self._make(key, change, now_ns)
         if self.answer_lost():
