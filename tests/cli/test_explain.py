@@ -31,6 +31,17 @@ def test_it_says_whose_bucket_and_what_if_it_came_so_often() -> None:
     ]
 
 
+def test_it_counts_by_the_plan_that_is_named() -> None:
+    Path("routes.yml").write_text(
+        "- {path: /faq, name: faq, forward_to: 'http://a:1', auth: api_key,"
+        " rate_limit: {limit: 30/m, plan_claim: plan, plans: {gold: 90/m}}}\n"
+    )
+    lines = run("-H", "X-API-Key: k", "--calls", "100", "--plan", "gold").stdout.splitlines()
+    assert "plan\tgold, as if the credential named it" in lines
+    assert "bucket\t3:faq:0:plan:4:gold:ip:127.0.0.1" in lines
+    assert "what if\t100 calls at once: 90 pass, 10 refused" in lines
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -19,7 +19,7 @@ from hms_svc.aws.ssm_routes import SsmRoutes
 from hms_svc.aws.ssm_write import write
 from hms_svc.cli.main import app
 from hms_svc.core.limit_keys import wants
-from hms_svc.core.model import NOBODY
+from hms_svc.core.model import NOBODY, Caller
 from hms_svc.core.policy import Policy
 from hms_svc.core.routes import load
 from hms_svc.core.shared_limits import SharedLimits
@@ -37,6 +37,11 @@ KEY = f"3:faq:0:ip:{IP}"
 ROUTES = b"""
 - {name: faq, path: /faq, forward_to: 'http://a:1', auth: none, rate_limit: 2/h, policies: [not_here.Anywhere]}
 - {name: all, path: /all, forward_to: 'http://a:1', auth: none, rate_limit: 5/h per_route}
+- name: tiles
+  path: /tiles
+  forward_to: 'http://a:1'
+  auth: api_key
+  rate_limit: {limit: 2/h, per: caller, plan_claim: plan, plans: {gold: 4/h, silver: 3/h}}
 """
 HERE = ("--table", TABLE)
 
@@ -60,12 +65,12 @@ def run(*arguments: str, answer: str | None = None) -> Result:
     return CliRunner().invoke(app, ["limits", *arguments], input=answer)
 
 
-def call(times: int = 1) -> list[bool]:
+def call(times: int = 1, route: int = 0, caller: Caller = NOBODY) -> list[bool]:
     """Calls from the address, by an environment that knows nothing yet."""
     config = load(ROUTES, source="routes.yml", build_policy=lambda _use, _options: Policy())
     clock = SystemClock()
     store = SharedLimits(DynamoDbBuckets(TABLE, operator_client, clock), clock)
-    (want,) = wants(config.routes[0], NOBODY, IP)
+    (want,) = wants(config.routes[route], caller, IP)
     return [drive(store.take(want)).allowed for _ in range(times)]
 
 
@@ -84,8 +89,8 @@ def test_a_bucket_in_dynamodb_is_shown_by_who_calls_or_by_its_key() -> None:
         assert (bucket["key"], bucket["remaining"], bucket["passes"]) == (KEY, 1, True)
         assert 1_790 < bucket["full_in_s"] <= 1_800
     header, line = run("show", "faq", "--ip", IP, *HERE).stdout.splitlines()
-    assert header.split("\t") == ["limit", "bucket", "left", "full in", "next call"]
-    assert line.startswith(f"2/h\t{KEY}\t1 of 2\t1")
+    assert header.split("\t") == ["limit", "plan", "bucket", "left", "full in", "next call"]
+    assert line.startswith(f"2/h\t-\t{KEY}\t1 of 2\t1")
     assert line.endswith("\tpasses")
 
 
@@ -108,6 +113,38 @@ def test_who_was_refused_is_admitted_after_a_reset() -> None:
 @pytest.mark.usefixtures("dynamodb")
 def test_a_reset_of_a_full_bucket_says_that_it_was_full() -> None:
     assert run("reset", "/all", *HERE, "--yes").stdout.startswith("reset: 3:all:0:route (5/h per_route of all), it was")
+
+
+ALICE = Caller(name="alice", via="api_key", claims={"plan": "gold"})
+
+
+@pytest.mark.usefixtures("dynamodb")
+def test_a_caller_on_a_plan_is_shown_and_reset_without_saying_which() -> None:
+    assert call(5, 2, ALICE) == [True] * 4 + [False]
+    header, *lines = run("show", "tiles", "--caller", "alice", *HERE).stdout.splitlines()
+    assert header.startswith("limit\tplan\tbucket\tleft")
+    assert [(cells[0], cells[1], cells[3]) for cells in (line.split("\t") for line in lines)] == [
+        ("2/h per_caller", "-", "2 of 2"),
+        ("4/h per_caller", "gold", "0 of 4"),
+        ("3/h per_caller", "silver", "3 of 3"),
+    ]
+    result = run("reset", "tiles", "--caller", "alice", *HERE, "--yes")
+    assert result.stdout.splitlines()[:-1] == [
+        "reset: 5:tiles:0:caller:api_key:0::alice (2/h per_caller of tiles, no plan), it was full",
+        "reset: 5:tiles:0:plan:4:gold:caller:api_key:0::alice (4/h per_caller of tiles, plan gold), 0 of 4 were left",
+        "reset: 5:tiles:0:plan:6:silver:caller:api_key:0::alice (3/h per_caller of tiles, plan silver), it was full",
+    ]
+    assert call(1, 2, ALICE) == [True]
+
+
+@pytest.mark.usefixtures("dynamodb")
+def test_a_plan_may_be_named() -> None:
+    call(5, 2, ALICE)
+    assert [it["plan"] for it in shown("tiles", "--caller", "alice", "--plan", "silver", *HERE)] == ["silver"]
+    run("reset", "tiles", "--caller", "alice", "--plan", "silver", *HERE, "--yes")
+    assert call(1, 2, ALICE) == [False]
+    run("reset", "tiles", "--caller", "alice", "--plan", "gold", *HERE, "--yes")
+    assert call(1, 2, ALICE) == [True]
 
 
 @pytest.mark.usefixtures("dynamodb")
@@ -152,6 +189,7 @@ def test_table_and_routes_come_from_the_environment_too(monkeypatch: pytest.Monk
         (("faq", *HERE, "--routes", "a.yml"), 2, "cannot read a.yml"),
         (("faq", "--routes", "a.yml"), 2, "--ssm and --routes go with --table"),
         (("nowhere", *HERE), 2, "no route has the name or path nowhere"),
+        (("tiles", "--plan", "lead", *HERE), 2, "the route tiles has no plan lead; its plans: gold, silver"),
         (("faq", "--ip", "x", *HERE), 2, "x is no IP address"),
         (("faq", "--ip", IP, "--format", "xml", *HERE), 2, "--format is table or json, not xml"),
         (("faq",), 2, "HMS_SVC_TOKEN is not set"),
@@ -178,9 +216,10 @@ def test_a_running_gateway_shows_and_resets_its_own_buckets(tmp_path: Path) -> N
         assert [called() for _ in range(3)] == [302, 302, 429]
         code, listed = limits("show", "/faq")
         assert code == 0
-        assert listed.splitlines()[1].startswith("2/h\t3:faq:0:ip:127.0.0.1\t0 of 2\t")
+        assert listed.splitlines()[1].startswith("2/h\t-\t3:faq:0:ip:127.0.0.1\t0 of 2\t")
         said = "reset: 3:faq:0:ip:127.0.0.1 (2/h of faq), 0 of 2 were left\n"
         assert limits("reset", "/faq", "--ip", "127.0.0.1", "--yes") == (0, said)
         assert limits("show", "/faq") == (0, "all buckets are full\n")
         assert called() == 302
         assert limits("show", "nowhere")[0] == 1
+        assert limits("show", "/faq", "--plan", "gold") == (1, "")

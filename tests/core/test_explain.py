@@ -123,3 +123,36 @@ def test_what_if_it_came_so_often_is_told_after_the_limits() -> None:
         "100 calls, one every 0.1 s: 34 pass, 66 refused",
         "first refused: call 32 after 3.1 s, by 30/m, Retry-After: 1",
     ]
+
+
+TIERS = Limit(2, 60, 2, per="caller", plan_claim="plan", plans={"gold": Limit(5, 60, 5, per="caller", plan="gold")})
+
+
+@pytest.mark.parametrize(
+    ("plan", "said", "bucket", "passed"),
+    [
+        ("", "none of gold: --plan NAME counts as if the credential named one", "6:claims:0:", 2),
+        ("gold", "gold, as if the credential named it", "6:claims:0:plan:4:gold:", 5),
+        ("lead", "none of gold: lead is none of them", "6:claims:0:", 2),
+    ],
+)
+def test_by_which_plan_it_would_be_counted_is_told(plan: str, said: str, bucket: str, passed: int) -> None:
+    table = RouteTable(Config(routes=(replace(CLAIMS, limits=(TIERS,)),)))
+    made = request(path="/claims/7", headers=[("Host", "a"), ("X-API-Key", "k")])
+    findings = explain(table, made, CountingRandomness(), Pace(9, 0), plan)
+    assert [finding for step, finding in findings if step in {"plan", "bucket", "what if"}][:3] == [
+        said,
+        f"{bucket}caller:api_key:… (of the caller whom the credential proves)",
+        f"9 calls at once: {passed} pass, {9 - passed} refused",
+    ]
+
+
+def test_where_nobody_shows_claims_nobody_is_on_a_plan() -> None:
+    table = RouteTable(Config(routes=(replace(OPEN, limits=(TIERS,)),)))
+    findings = explain(table, request(path="/open"), CountingRandomness(), Pace(9, 0), "gold")
+    assert ("plan", "none of gold: only tokens and API keys name a plan") in findings
+    assert ("what if", "9 calls at once: 2 pass, 7 refused") in findings
+
+
+def test_of_plans_nothing_is_told_where_no_limit_has_any() -> None:
+    assert "plan" not in explained("GET", "/claims/7", ("X-API-Key", "k"))

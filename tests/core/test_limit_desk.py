@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 from worlds import OwnedClock, drive, request
@@ -9,8 +10,10 @@ from hms_svc.core.config import Config, Forward, Issuer, Limit, Route
 from hms_svc.core.entry import Entry
 from hms_svc.core.errors import TooManyCalls
 from hms_svc.core.limit import Limiter
-from hms_svc.core.limit_desk import TargetInvalid, find, look, unnamed_text
+from hms_svc.core.limit_desk import TargetInvalid, find, look, reset_each, unnamed_text
+from hms_svc.core.limit_keys import wants
 from hms_svc.core.model import NOBODY, Caller
+from hms_svc.core.windows import DAY_S, MONTH_S
 from hms_svc.local.limits import MemoryLimits
 
 AGENCY = Issuer("agency", "https://login.agency.example/", ("api",))
@@ -28,9 +31,31 @@ CLAIMS = Route(
 BATCH = Route(
     name="batch", path="/batch", action=Forward(()), auth=("mtls", "api_key"), limits=(Limit(1, 1, 1, "caller"),)
 )
+
+
+def with_plans(base: Limit, **plans: Limit) -> Limit:
+    own = {name: replace(plan, per=base.per, window=base.window, plan=name) for name, plan in plans.items()}
+    return replace(base, plan_claim="plan", plans=own)
+
+
+TILES = Route(
+    name="tiles",
+    path="/tiles",
+    action=Forward(()),
+    auth=("oauth",),
+    limits=(
+        with_plans(Limit(10, 1, 10, per="caller"), gold=Limit(5_000, DAY_S, 5_000), silver=Limit(20, 1, 20)),
+        with_plans(
+            Limit(100, MONTH_S, 100, per="caller", window="calendar"),
+            gold=Limit(5_000, MONTH_S, 5_000),
+            daily=Limit(9, DAY_S, 9),
+        ),
+        Limit(99, 1, 99, per="route"),
+    ),
+)
 FREE = Route(name="free", path="/free", action=Forward(()), auth=())
 TWINS = tuple(Route(name=f"twin {n}", path="/twin", action=Forward(()), auth=(), limits=FAQ.limits) for n in (1, 2))
-CONFIG = Config(routes=(FAQ, CLAIMS, BATCH, FREE, *TWINS), issuers=(AGENCY,))
+CONFIG = Config(routes=(FAQ, CLAIMS, BATCH, TILES, FREE, *TWINS), issuers=(AGENCY,))
 
 
 def keys(target: str, **who: str) -> list[str]:
@@ -75,6 +100,91 @@ def test_a_bucket_is_named_by_its_key() -> None:
 def test_how_and_by_whom_a_caller_is_proved_tells_callers_apart() -> None:
     given = {keys("batch", caller="b", via="api_key")[0], keys("batch", caller="b", via="mtls", issuer="CN=ca")[0]}
     assert given == {"5:batch:0:caller:api_key:0::b", "5:batch:0:caller:mtls:5:CN=ca:b"}
+
+
+OF_ALICE = f"caller:oauth:{len(AGENCY.issuer)}:{AGENCY.issuer}:alice"
+
+
+def plans_of(target: str, plan: str = "", **who: str) -> list[tuple[str, str]]:
+    return [(want.key, want.limit.plan) for _, want in find(CONFIG, target, who, plan).wants]
+
+
+def test_a_callers_bucket_of_every_plan_is_named_and_with_a_plan_what_holds_on_it() -> None:
+    rolling, quota, shared = "5:tiles:0", f"5:tiles:1:{OF_ALICE}", ("5:tiles:2:route", "")
+    assert plans_of("tiles", caller="alice") == [
+        (f"{rolling}:{OF_ALICE}", ""),
+        (f"{rolling}:plan:4:gold:{OF_ALICE}", "gold"),
+        (f"{rolling}:plan:6:silver:{OF_ALICE}", "silver"),
+        (quota, ""),
+        (quota, "gold"),
+        (quota, "daily"),
+        shared,
+    ]
+    gold = [(f"{rolling}:plan:4:gold:{OF_ALICE}", "gold"), (quota, "gold"), shared]
+    assert plans_of("tiles", "gold", caller="alice") == gold
+    silver = [(f"{rolling}:plan:6:silver:{OF_ALICE}", "silver"), (quota, ""), shared]
+    assert plans_of("tiles", "silver", caller="alice") == silver
+
+
+@pytest.mark.parametrize("plan", ["gold", "silver", "daily"])
+def test_with_a_plan_the_buckets_are_those_that_a_caller_on_it_takes_from(plan: str) -> None:
+    taken = wants(TILES, replace(ALICE, claims={"plan": plan}), IP)
+    assert [want for _, want in find(CONFIG, "tiles", {"caller": "alice"}, plan).wants] == taken
+
+
+def test_a_key_names_its_plan_but_in_a_calendar_window_where_it_is_that_of_all() -> None:
+    gold, quota = f"5:tiles:0:plan:4:gold:{OF_ALICE}", f"5:tiles:1:{OF_ALICE}"
+    assert plans_of(gold) == plans_of(gold, "gold") == [(gold, "gold")]
+    assert plans_of(f"5:tiles:0:{OF_ALICE}") == [(f"5:tiles:0:{OF_ALICE}", "")]
+    assert plans_of(quota) == [(quota, ""), (quota, "gold"), (quota, "daily")]
+    assert plans_of(quota, "gold") == [(quota, "gold")]
+
+
+@pytest.mark.parametrize(
+    ("target", "plan", "said"),
+    [
+        ("tiles", "platinum", "the route tiles has no plan platinum; its plans: gold, silver, daily"),
+        ("faq", "gold", "the route faq has no plan gold, and none at all"),
+        (
+            f"5:tiles:1:{OF_ALICE}",
+            "silver",
+            "the limit 100/month calendar per_caller has no plan silver; its plans: gold",
+        ),
+        (f"5:tiles:0:{OF_ALICE}", "gold", "a bucket's key says its plan: leave the plan out"),
+        (f"5:tiles:0:plan:4:gold:{OF_ALICE}", "silver", "a bucket's key says its plan: leave the plan out"),
+        (f"5:tiles:0:plan:4:lead:{OF_ALICE}", "", "has no plan such as the key names; its plans: gold, silver"),
+        ("3:faq:0:plan:4:gold:ip:192.0.2.7", "", "the limit 30/m has no plan such as the key names, and none at all"),
+        ("tiles", "x" * 2_001, "no name, path or key is longer than 2000 characters"),
+    ],
+)
+def test_a_plan_that_there_is_not_is_answered_with_those_that_there_are(target: str, plan: str, said: str) -> None:
+    with pytest.raises(TargetInvalid) as invalid:
+        find(CONFIG, target, {}, plan)
+    assert said in str(invalid.value)
+
+
+def test_each_plan_is_shown_by_its_own_limit_and_reset_once() -> None:
+    store = MemoryLimits(OwnedClock())
+    limiter = Limiter(store, store)
+    gold = replace(ALICE, claims={"plan": "gold"})
+    for _ in range(30):
+        drive(limiter.take(TILES, gold, IP, Entry(request(), "id", 0, 0)))
+    found = find(CONFIG, "tiles", {"caller": "alice"}).wants
+
+    def left() -> list[tuple[str, str | None, int]]:
+        return [(row["limit"], row["plan"], row["remaining"]) for row in drive(look(store, found))]
+
+    assert left() == [
+        ("10/s per_caller", None, 10),
+        ("5000/d per_caller", "gold", 4_970),
+        ("20/s per_caller", "silver", 20),
+        ("100/month calendar per_caller", None, 70),
+        ("5000/month calendar per_caller", "gold", 4_970),
+        ("9/d calendar per_caller", "daily", 9),
+        ("99/s per_route", None, 69),
+    ]
+    assert reset_each(found, store.reset) == [False, True, False, True, True, False, True]
+    assert [now for *_, now in left()] == [10, 5_000, 20, 100, 5_000, 9, 99]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hms_svc.core.config import Limit
-from hms_svc.core.limit_keys import LONGEST_KEY, bucket_key
+from hms_svc.core.limit_keys import LONGEST_KEY, bucket_key, key_prefix, limit_of
 from hms_svc.core.model import NOBODY, Caller
 
 ALICE = Caller(name="alice", via="oauth", issuer="https://login.agency.example/", token_key="t-1")
@@ -124,3 +125,23 @@ def test_no_two_routes_limits_or_callers_share_a_key(
 
     (one_key, one_meaning), (other_key, other_meaning) = of(one), of(other)
     assert (one_key == other_key) == (one_meaning == other_meaning)
+
+
+PLANS = ["gold", "gold:caller", "4:gold", "plan", "é:"]
+
+
+@given(
+    st.sampled_from(["ip", "token", "caller", "route"]),
+    st.sampled_from(["", "plan:4:gold:", "gold", "x:plan"]),
+    st.sampled_from(["", "plan", "n1:0"]),
+    st.sets(st.sampled_from(PLANS)),
+    st.sampled_from(["", *PLANS]),
+)
+def test_a_key_tells_the_plan_whose_bucket_it_names(per: str, who: str, named: str, has: set[str], plan: str) -> None:
+    limit = Limit(1, 1, 1, per=per, name=named)
+    limit = replace(limit, plans={name: replace(limit, plan=name) for name in has})
+    caller = Caller(name=who, via="oauth", issuer=who, token_key=who)
+    made = bucket_key("plan:", 3, replace(limit, plan=plan, plans={}), caller, "192.0.2.7")
+    rest = made.removeprefix(key_prefix("plan:", 3, limit))
+    assert rest != made
+    assert limit_of(rest, limit) == (limit.plans.get(plan) if plan else limit)

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
 from doors import Door, problem
-from worlds import request, run
+from worlds import drive, request, run
 
-from hms_svc.core.config import Config, Forward, Limit, Route, Target
+from hms_svc.core.config import Config, Forward, Issuer, Limit, Route, Target
+from hms_svc.core.limit_keys import wants
+from hms_svc.core.match import RouteTable
+from hms_svc.core.model import Caller
 from hms_svc.local.admin import Admin
 from hms_svc.local.admin_limits import MAX_LISTED, LimitsDesk
 
@@ -130,6 +134,8 @@ def test_a_look_and_a_reset_are_on_record(door: Door) -> None:
         "target=faq&ip=%ff",
         "target=nowhere",
         "target=faq&ip=here",
+        "target=faq&plan=gold",
+        "target=faq&plan=gold&plan=gold",
         "&" * 50,
         "target=faq&" * 50,
     ],
@@ -139,6 +145,102 @@ def test_a_query_that_names_nothing_is_refused(door: Door, query: str) -> None:
         response = asked(door, method, query=query)
         assert response.status == 400
         assert problem(response)["detail"]
+
+
+GOLD, BATCH = Caller(name="alice", via="oauth", claims={"plan": "gold"}), Caller(name="batch", via="oauth")
+GOLDS, BATCHES = "5:tiles:0:plan:4:gold:caller:oauth:0::alice", "5:tiles:0:caller:oauth:0::batch"
+
+
+def tiles(*limits: Limit) -> Route:
+    own = [
+        replace(limit, plan_claim="plan", plans={"gold": replace(limit, limit=5_000, burst=5_000, plan="gold")})
+        for limit in limits
+    ]
+    return Route(name="tiles", path="/tiles", action=FAQ.action, auth=("oauth",), limits=tuple(own))
+
+
+class Plans:
+    """A gateway with a route whose limits have plans."""
+
+    def __init__(self, *limits: Limit) -> None:
+        self.route = tiles(*limits)
+        self.door = Door(self.route, issuers=(Issuer("agency", "", ("api",)),))
+        self.door.gateway.own = Admin(Held(self.door), "the-token", LimitsDesk(self.door.limits))
+
+    def takes(self, caller: Caller, cost: int = 1) -> bool:
+        """Whether the first limit admits the caller; all of them are taken from."""
+        said = [
+            drive(self.door.limits.take(want._replace(cost=cost))) for want in wants(self.route, caller, "192.0.2.7")
+        ]
+        return bool(said[0].allowed)
+
+    def lines(self, place: str, method: str = "GET", **fields: str) -> list[tuple[str, str | None, int]]:
+        return [
+            (it["key"], it["plan"], it["remaining"]) for it in told(self.door, method, target="tiles", **fields)[place]
+        ]
+
+
+def test_a_listing_shows_each_bucket_by_the_limit_of_its_plan_and_refills_none() -> None:
+    at = Plans(Limit(10, 86_400, 10, per="caller"))
+    assert at.takes(GOLD, 5_000)
+    assert at.takes(BATCH, 4)
+    assert at.lines("emptiest") == [(GOLDS, "gold", 0), (BATCHES, None, 6)]
+    assert at.lines("emptiest", plan="gold") == [(GOLDS, "gold", 0)]
+    at.door.clock.advance(2)
+    assert not at.takes(GOLD)
+
+
+def test_a_listing_shows_a_quota_as_one_of_each_plan() -> None:
+    at = Plans(Limit(10, 86_400, 10, per="caller", window="calendar"))
+    at.takes(GOLD, 5)
+    at.takes(GOLD, 15)
+    key = "5:tiles:0:caller:oauth:0::alice"
+    assert at.lines("emptiest") == [(key, None, 0), (key, "gold", 4_980)]
+    assert at.lines("emptiest", plan="gold") == [(key, "gold", 4_980)]
+
+
+def test_a_listing_leaves_out_buckets_of_plans_that_are_no_more() -> None:
+    at = Plans(Limit(10, 86_400, 10, per="caller"))
+    at.takes(replace(GOLD, claims={"plan": "gold"}), 9)
+    at.door.gateway.table = RouteTable(
+        Config(routes=(replace(at.route, limits=(Limit(10, 86_400, 10, per="caller"),)),))
+    )
+    assert at.lines("emptiest") == []
+
+
+def test_a_reset_makes_the_callers_bucket_of_every_plan_full() -> None:
+    at = Plans(Limit(10, 86_400, 10, per="caller"), Limit(10, 86_400, 10, per="caller", window="calendar"))
+    at.takes(GOLD, 5_000)
+    assert not at.takes(GOLD)
+    answer = told(at.door, "DELETE", target="tiles", caller="alice")
+    assert [(it["plan"], it["was_in_use"]) for it in answer["buckets"]] == [
+        (None, False),
+        ("gold", True),
+        (None, True),
+        ("gold", True),
+    ]
+    assert at.door.records[-1]["status_detail"] == (
+        f"reset 5:tiles:0:caller:oauth:0::alice, {GOLDS}, 5:tiles:1:caller:oauth:0::alice"
+    )
+    assert at.takes(GOLD)
+
+
+def test_a_reset_of_one_plan_leaves_the_others() -> None:
+    at = Plans(Limit(10, 86_400, 10, per="caller"))
+    alice = replace(GOLD, claims={})
+    at.takes(alice, 3)
+    at.takes(GOLD, 5_000)
+    assert at.lines("buckets", "DELETE", caller="alice", plan="gold") == [(GOLDS, "gold", 0)]
+    assert [left for *_, left in at.lines("buckets", caller="alice")] == [7, 5_000]
+
+
+def test_a_plan_that_the_route_does_not_have_is_refused_and_the_others_are_named() -> None:
+    at = Plans(Limit(10, 86_400, 10, per="caller"))
+    response = asked(at.door, target="tiles", plan="lead")
+    assert (response.status, problem(response)["detail"]) == (
+        400,
+        "the route tiles has no plan lead; its plans: gold",
+    )
 
 
 def test_other_methods_are_not_allowed(door: Door) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import tracemalloc
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -96,6 +97,83 @@ def test_only_looking_and_being_refused_keep_nothing() -> None:
     assert len(store) == 0
 
 
+class Looked(NamedTuple):
+    """Somebody looks: at a bucket as one of this limit, or for the emptiest."""
+
+    key: str
+    limit: Limit
+    lists: bool
+
+
+class Called(NamedTuple):
+    """Somebody calls, when so much time has passed on the clocks."""
+
+    wall_s: int
+    monotonic_s: int
+    wants: list[Want]
+
+
+KEYS = [f"caller {number}" for number in range(5)]
+LIMITS = [
+    Limit(5_000, DAY_S, 5_000),
+    Limit(10, 1, 10),
+    Limit(1, 60, 3),
+    Limit(3, 60, 2, shadow=True),
+    DAILY,
+    Limit(3, DAY_S, 3, window="calendar"),
+    Limit(2, HOUR_S, 2, window="calendar"),
+]
+WANTS = st.builds(Want, st.sampled_from(KEYS), st.sampled_from(LIMITS), st.sampled_from([1, 1, 2, 3, 4_000]))
+STEPS = st.lists(
+    st.builds(Looked, st.sampled_from(KEYS), st.sampled_from(LIMITS), st.booleans())
+    | st.builds(Called, st.integers(-400, 400), st.integers(0, 400), st.lists(WANTS, min_size=1, max_size=3)),
+    max_size=60,
+)
+
+
+@given(STEPS, st.integers(1, 4))
+def test_whatever_is_looked_at_later_decisions_are_the_same_as_without_looking(
+    steps: list[Looked | Called], max_keys: int
+) -> None:
+    clock = TwoClocks()
+    watched, alone = MemoryLimits(clock, max_keys), MemoryLimits(clock, max_keys)
+    for step in steps:
+        if isinstance(step, Looked):
+            drive(watched.take(Want(step.key, step.limit, 0)))
+            if step.lists:
+                watched.emptiest("caller", step.limit, 9, lambda _: step.limit)  # noqa: B023  (called at once)
+        else:
+            clock.wall += step.wall_s * SECOND_NS
+            clock.monotonic += step.monotonic_s * SECOND_NS
+            if len(step.wants) == 1:
+                assert drive(watched.take(step.wants[0])) == drive(alone.take(step.wants[0]))
+            else:
+                assert drive(watched.take_all(step.wants)) == drive(alone.take_all(step.wants))
+        assert len(watched) == len(alone)
+
+
+def test_a_look_by_a_smaller_limit_than_the_buckets_own_refills_nothing() -> None:
+    clock = OwnedClock()
+    store, slow, fast = MemoryLimits(clock), Limit(5_000, DAY_S, 5_000), Limit(10, 1, 10)
+    assert drive(store.take(Want("a", slow, 5_000))).allowed
+    assert drive(store.take(Want("a", fast, 0))).remaining == 0
+    clock.advance(2)
+    assert not drive(store.take(Want("a", slow, 1))).allowed
+
+
+def test_who_is_refused_by_a_limit_that_was_lowered_starts_from_an_empty_bucket() -> None:
+    clock = OwnedClock()
+    store, before, other = MemoryLimits(clock), Limit(5_000, DAY_S, 5_000), Want("b", Limit(9, 1, 9), 1)
+    now = Want("a", Limit(10, 1, 10), 1)
+    for key in ("a", "c"):
+        drive(store.take(Want(key, before, 5_000)))
+    assert not drive(store.take_all([now, other]))[0].allowed
+    assert not drive(store.take(now._replace(key="c"))).allowed
+    clock.advance(0.1)
+    assert drive(store.take_all([now, other]))[0].allowed
+    assert drive(store.take(now._replace(key="c"))).allowed
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 4_000_000_000), st.integers(0, 6), st.integers(0, 3)), max_size=120),
     st.integers(1, 4),
@@ -159,6 +237,15 @@ def test_the_emptiest_buckets_of_a_route_are_found_and_full_ones_are_not() -> No
     assert store.emptiest("a:", limit, 2) == ["a:2", "a:1"]
     clock.advance(2)
     assert store.emptiest("a:", limit, 9) == ["a:2", "a:1"]
+
+
+def test_the_emptiest_are_told_by_the_limit_of_each_and_those_of_no_limit_are_left_out() -> None:
+    store, slow, fast = MemoryLimits(OwnedClock()), Limit(100, DAY_S, 100), Limit(10, 1, 10)
+    for key, limit, taken in (("a:slow", slow, 50), ("a:fast", fast, 9), ("a:gone", slow, 100)):
+        drive(store.take(Want(key, limit, taken)))
+    own = {"a:slow": slow, "a:fast": fast}.get
+    assert store.emptiest("a:", fast, 9, own) == ["a:fast", "a:slow"]
+    assert store.emptiest("a:", fast, 1, own) == ["a:fast"]
 
 
 @given(

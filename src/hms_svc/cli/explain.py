@@ -31,6 +31,9 @@ def explain(  # noqa: PLR0917  (options, which typer passes by name)
     every: Annotated[
         str | None, typer.Option(metavar="DURATION", help="With --calls, how far apart: 100ms, 2s; else all at once.")
     ] = None,
+    plan: Annotated[
+        str, typer.Option(metavar="NAME", help="Count as if the credential named this plan. Left out: as if none.")
+    ] = "",
     routes: Annotated[Path, typer.Option("--routes", metavar="FILE", help="The routes file.")] = Path("routes.yml"),
     policies: PoliciesFolder = None,
 ) -> None:
@@ -58,7 +61,7 @@ def explain(  # noqa: PLR0917  (options, which typer passes by name)
     table = RouteTable(read_config(routes, policies))
     raw_path, _, query = path.partition("?")
     request = Request(method, raw_path, query, Headers(lines), _NoBody(), peer_ip)
-    show_table(("step", "finding"), explain_request(table, request, SystemRandomness(), pace))
+    show_table(("step", "finding"), explain_request(table, request, SystemRandomness(), pace, plan))
 
 
 class _NoBody:

@@ -61,7 +61,9 @@ def list_jobs(
 @app.command("take")
 def take(
     lease: Annotated[str, typer.Option(metavar="DURATION", help="For how long it is yours: 30s, 5m, 1h.")] = "5m",
-    queue: Annotated[str | None, typer.Option(help="Only from this queue, as the route's enqueue_to names it.")] = None,
+    queue: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only from this queue, as the route's enqueue_to names it.")
+    ] = None,
     store: Store = None,
 ) -> None:
     """Take the oldest job that waits and print it: a CloudEvents event on one line, the body in data_base64.

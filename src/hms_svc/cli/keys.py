@@ -55,13 +55,18 @@ app = typer.Typer(
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What the key is for, to tell it from others.")],
     *,
-    owner: Annotated[str, typer.Option(help="Who calls with it: the caller's name in the record and for the service.")],
+    owner: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Who calls with it: the caller's name in the record and for the service."),
+    ],
     scope: Annotated[
-        list[str] | None, typer.Option(help="What it may do, as a route's require names it; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="SCOPE", help="What it may do, as a route's require names it; repeatable."),
     ] = None,
     expires: Annotated[str, typer.Option(metavar="DURATION", help="30m, 12h, 90d, …, or never.")] = "90d",
     plan: Annotated[
-        str, typer.Option(help="What its holder has subscribed to: the claim plan, for limits and require.")
+        str,
+        typer.Option(metavar="NAME", help="What its holder has subscribed to: the claim plan, for limits and require."),
     ] = "",
     store: Store = None,
     table: Table = None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -16,7 +15,7 @@ from hms_svc.cli.console import BAD, fail, say, show_table
 from hms_svc.cli.files import read, unbuilt
 from hms_svc.cli.remote import DEFAULT_GATEWAY, GatewayUrl, call
 from hms_svc.cli.ssm import aws_errors, opened, parameter
-from hms_svc.core.limit_desk import Found, TargetInvalid, find, look, unnamed_text
+from hms_svc.core.limit_desk import Found, TargetInvalid, find, look, reset_each, unnamed_text
 from hms_svc.core.ports import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 LIMITS = "/_hms/limits"
 _DYNAMODB = "dynamodb:"
-_TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}|arn:[a-z-]+:dynamodb:[a-z0-9-]+:[0-9]{12}:table/[A-Za-z0-9_.-]{3,255}")
 _NO_LIST = "in DynamoDB buckets cannot be listed, their keys are hashes: a bucket must be named"
 
 Target = Annotated[
@@ -45,6 +43,10 @@ Issuer = Annotated[
 ]
 TokenSha256 = Annotated[
     str, typer.Option("--token-sha256", metavar="HEX", help="SHA-256 of the token or API key, for limits per token.")
+]
+Plan = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="Only the buckets of who is on this plan. Left out: those of every plan."),
 ]
 Table = Annotated[
     str | None,
@@ -78,6 +80,7 @@ def show(  # noqa: PLR0917  (options, which typer passes by name)
     via: Via = "",
     issuer: Issuer = "",
     token_sha256: TokenSha256 = "",
+    plan: Plan = "",
     gateway: GatewayUrl = DEFAULT_GATEWAY,
     table: Table = None,
     ssm: Ssm = None,
@@ -85,6 +88,8 @@ def show(  # noqa: PLR0917  (options, which typer passes by name)
     output: Annotated[str, typer.Option("--format", metavar="table|json", help="How to print them.")] = "table",
 ) -> None:
     """Show what is left in the buckets of a route: of a caller, or the emptiest ones. Nothing is taken.
+
+    Where a limit has plans, each line names the plan by which it is counted, - for none.
 
     A running gateway is asked by its admin interface (HMS_SVC_TOKEN). With --table the DynamoDB table is read, with
     your own AWS credentials; there a bucket must be named.
@@ -95,12 +100,12 @@ def show(  # noqa: PLR0917  (options, which typer passes by name)
     """
     if output not in {"table", "json"}:
         fail(f"--format is table or json, not {output}")
-    who = _who(ip=ip, caller=caller, via=via, issuer=issuer, token_sha256=token_sha256)
+    who = _given(ip=ip, caller=caller, via=via, issuer=issuer, token_sha256=token_sha256)
     place = _place(context, Place(gateway, table, ssm, routes))
     if place.table is None:
-        answer = call("GET", place.gateway, LIMITS, params={"target": target, **who})
+        answer = call("GET", place.gateway, LIMITS, params={"target": target, **_given(plan=plan), **who})
     else:
-        found = _found(place, target, who)
+        found = _found(place, target, who, plan)
         unnamed = [unnamed_text(*it) for it in found.unnamed]
         if not found.wants:
             fail(f"{_NO_LIST}. {'; '.join(unnamed)}")
@@ -120,6 +125,7 @@ def reset(  # noqa: PLR0917  (options, which typer passes by name)
     via: Via = "",
     issuer: Issuer = "",
     token_sha256: TokenSha256 = "",
+    plan: Plan = "",
     gateway: GatewayUrl = DEFAULT_GATEWAY,
     table: Table = None,
     ssm: Ssm = None,
@@ -129,26 +135,31 @@ def reset(  # noqa: PLR0917  (options, which typer passes by name)
 ) -> None:
     """Make buckets full again, for a caller who must not wait. The buckets are shown first, and you are asked.
 
+    Where a limit has plans, that is the caller's bucket of every plan, or with --plan of one.
+
     In DynamoDB an environment that has seen the bucket empty looks again within 30 s.
 
     Example:  hms-svc limits reset /public/faq --ip 192.0.2.7
     """
-    who = _who(ip=ip, caller=caller, via=via, issuer=issuer, token_sha256=token_sha256)
+    who = _given(ip=ip, caller=caller, via=via, issuer=issuer, token_sha256=token_sha256)
     place = _place(context, Place(gateway, table, ssm, routes))
     if place.table is None:
-        shown = call("GET", place.gateway, LIMITS, params={"target": target, **who})
+        shown = call("GET", place.gateway, LIMITS, params={"target": target, **_given(plan=plan), **who})
         _confirm({"buckets": shown["buckets"], "unnamed": shown["unnamed"]}, yes=yes)
-        answer = call("DELETE", place.gateway, LIMITS, params={"target": target, **who})
+        answer = call("DELETE", place.gateway, LIMITS, params={"target": target, **_given(plan=plan), **who})
     else:
-        found, buckets = _found(place, target, who), _buckets(place)
+        found, buckets = _found(place, target, who, plan), _buckets(place)
         rows = _run(look(buckets, found.wants))
         _confirm({"buckets": rows, "unnamed": [unnamed_text(*it) for it in found.unnamed]}, yes=yes)
-        for row, (_, want) in zip(rows, found.wants, strict=True):
-            row["was_in_use"] = _run(buckets.reset(want))
+        were_in_use = reset_each(found.wants, lambda want: _run(buckets.reset(want)))
+        for row, was_in_use in zip(rows, were_in_use, strict=True):
+            row["was_in_use"] = was_in_use
         answer = {"buckets": rows}
+    has_plans = any(row["plan"] for row in answer["buckets"])
     for row in answer["buckets"]:
         had = f"{row['remaining']} of {row['burst']} were left" if row["was_in_use"] else "it was full"
-        say(f"reset: {row['key']} ({row['limit']} of {row['route']}), {had}", colour="green")
+        on = f", plan {row['plan']}" if row["plan"] else ", no plan" if has_plans else ""
+        say(f"reset: {row['key']} ({row['limit']} of {row['route']}{on}), {had}", colour="green")
     if place.table is not None:
         say("Environments that saw a bucket empty look again within 30 s.")
 
@@ -162,15 +173,14 @@ def _confirm(shown: dict[str, Any], *, yes: bool) -> None:
     _print(shown)
     if not sys.stdin.isatty():
         fail("nobody is there to be asked: say --yes")
-    count = len(shown["buckets"])
-    if not typer.confirm(f"Make {'it' if count == 1 else f'these {count} buckets'} full?"):
+    if not typer.confirm(f"Make {'it' if len(shown['buckets']) == 1 else 'them all'} full?"):
         fail("nothing was reset", BAD)
 
 
 def _print(answer: dict[str, Any]) -> None:
     rows = [*answer["buckets"], *answer.get("emptiest", ())]
     if rows:
-        show_table(("limit", "bucket", "left", "full in", "next call"), [_cells(row) for row in rows])
+        show_table(("limit", "plan", "bucket", "left", "full in", "next call"), [_cells(row) for row in rows])
     else:
         say("all buckets are full")
     if "emptiest" not in answer:
@@ -181,10 +191,11 @@ def _print(answer: dict[str, Any]) -> None:
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     wait = row["passes_in_s"]
     call_ = "passes" if row["passes"] else "never passes" if wait is None else f"passes in {wait:g} s"
-    return row["limit"], row["key"], f"{row['remaining']} of {row['burst']}", f"{row['full_in_s']:g} s", call_
+    left = f"{row['remaining']} of {row['burst']}"
+    return row["limit"], row["plan"] or "-", row["key"], left, f"{row['full_in_s']:g} s", call_
 
 
-def _who(**given: str) -> dict[str, str]:
+def _given(**given: str) -> dict[str, str]:
     return {name: text for name, text in given.items() if text}
 
 
@@ -203,14 +214,16 @@ def _place(context: typer.Context, given: Place) -> Place:
         fail("give --gateway or --table, not both")
     if place.ssm is not None and place.routes is not None:
         fail("--ssm and --routes both say where the routes are: give one of them")
-    if not _TABLE.fullmatch(place.table):
+    from hms_svc.aws.settings import TABLE
+
+    if not TABLE.fullmatch(place.table):
         fail(f"--table names a DynamoDB table by its name or ARN, such as hms-svc-limits, not {place.table}")
     return place
 
 
-def _found(place: Place, target: str, who: dict[str, str]) -> Found:
+def _found(place: Place, target: str, who: dict[str, str], plan: str) -> Found:
     try:
-        return find(_config(place), target, who)
+        return find(_config(place), target, who, plan)
     except TargetInvalid as error:
         fail(str(error))
 

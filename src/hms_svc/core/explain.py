@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -29,12 +30,17 @@ if TYPE_CHECKING:
 
 Finding = tuple[str, str]
 _DOTS_OF_A_JWT = 2
+_WITH_CLAIMS = frozenset({"oauth", "api_key"})
+"""Credentials that may name a plan."""
 
 
-def explain(table: RouteTable, request: Request, randomness: Randomness, pace: Pace | None = None) -> list[Finding]:
+def explain(
+    table: RouteTable, request: Request, randomness: Randomness, pace: Pace | None = None, plan: str = ""
+) -> list[Finding]:
     """What each step would find, in order; the last line is the answer as far as it can be told beforehand.
 
-    With a ``pace``, also what the route's limits would say if the request came so often.
+    With a ``pace``, also what the route's limits would say if the request came so often. ``plan`` is what the claim of
+    the credential is taken to name.
     """
     findings: list[Finding] = []
     try:
@@ -46,7 +52,7 @@ def explain(table: RouteTable, request: Request, randomness: Randomness, pace: P
         if preflight(table, arrival) is not None:
             return [*findings, ("answer", "204 by the gateway itself: a CORS preflight")]
         match = table.find(arrival.wanted())
-        return findings + _served(arrival, match, table.config, pace)
+        return findings + _served(arrival, match, table.config, pace, plan)
     except Refusal as refusal:
         allow = dict(refusal.headers).get("Allow")
         if allow and request.method == "OPTIONS":
@@ -55,7 +61,7 @@ def explain(table: RouteTable, request: Request, randomness: Randomness, pace: P
         return [*findings, ("answer", detail)]
 
 
-def _served(arrival: Arrival, match: Match, config: Config, pace: Pace | None) -> list[Finding]:
+def _served(arrival: Arrival, match: Match, config: Config, pace: Pace | None, plan: str) -> list[Finding]:
     route = match.route
     findings = [("match", f"route {route.name}" + "".join(f", {k} = {v!r}" for k, v in match.params.items()))]
     presented = [scheme for scheme in route.auth if _times(scheme, arrival.request, route, config)]
@@ -75,14 +81,36 @@ def _served(arrival: Arrival, match: Match, config: Config, pace: Pace | None) -
     findings.append(("authorise", f"needs {', '.join(needs)}, else 403" if needs else "nothing more is needed"))
     limits = ", ".join(limit_text(limit) for limit in route.limits)
     findings.append(("limit", f"{limits}, else 429" if limits else "no limit"))
-    findings += [("bucket", whose) for whose in _buckets(arrival, route, config, presented)]
+    findings += _plan(route, presented, plan)
+    counting = _counting(route, presented, plan)
+    findings += [("bucket", whose) for whose in _buckets(arrival, counting, config, presented)]
     if pace is not None:
-        findings += [("what if", said) for said in what_if_text(route.limits, pace)]
+        findings += [("what if", said) for said in what_if_text(counting.limits, pace)]
     policies = ", ".join(use.name for use in route.policies)
     findings.append(("policies", policies or "none"))
     findings.append(("body", f"up to {route.max_body} bytes, else 413"))
     findings.append(("answer", _destination(arrival, route)))
     return findings
+
+
+def _plan(route: Route, presented: list[str], plan: str) -> list[Finding]:
+    """By which plan the call would be counted, where a limit of the route has any."""
+    plans = ", ".join(dict.fromkeys(name for limit in route.limits for name in limit.plans))
+    if not plans:
+        return []
+    if _WITH_CLAIMS.isdisjoint(presented):
+        why = "only tokens and API keys name a plan"
+    elif any(plan in limit.plans for limit in route.limits):
+        return [("plan", f"{plan}, as if the credential named it")]
+    else:
+        why = f"{plan} is none of them" if plan else "--plan NAME counts as if the credential named one"
+    return [("plan", f"none of {plans}: {why}")]
+
+
+def _counting(route: Route, presented: list[str], plan: str) -> Route:
+    """The route with the limits that hold for who is on this plan."""
+    held = "" if _WITH_CLAIMS.isdisjoint(presented) else plan
+    return replace(route, limits=tuple(replace(limit.plans.get(held, limit), plans={}) for limit in route.limits))
 
 
 def _names(require: Requirements) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from hms_svc.core.config import Limit, Route
     from hms_svc.core.model import Caller
 
+_PLAN = "plan:"
+"""Before the length and the name of a plan; nobody's bucket begins with it, see `bucket_key`."""
+_LENGTH = re.compile(r"[1-9][0-9]{0,2}")
 LONGEST_KEY = 200
 """Characters; a longer key is hashed, so that a bucket's size is bounded whatever a token says its subject is."""
 
@@ -56,8 +60,22 @@ def key_prefix(route_name: str, index: int, limit: Limit) -> str:
     """What the keys of all buckets of this limit begin with, those of its plans too; but for the hashed ones."""
     which = f"n{len(limit.name)}:{limit.name}" if limit.name else str(index)
     if limit.plan and limit.window == ROLLING:
-        which += f":plan:{len(limit.plan)}:{limit.plan}"
+        which += f":{_PLAN}{len(limit.plan)}:{limit.plan}"
     return f"{len(route_name)}:{route_name}:{which}:"
+
+
+def limit_of(rest: str, limit: Limit) -> Limit | None:
+    """By which limit a bucket that refills is kept whose key goes on with ``rest`` after the `key_prefix` of ``limit``.
+
+    That is one of its plans, or the limit itself; None for a plan that it does not have (any more).
+    """
+    if not rest.startswith(_PLAN):
+        return limit
+    length, _, text = rest.removeprefix(_PLAN).partition(":")
+    if not _LENGTH.fullmatch(length):
+        return None
+    name, after = text[: int(length)], text[int(length) :]
+    return limit.plans.get(name) if after.startswith(":") else None
 
 
 @lru_cache(maxsize=4_096)

@@ -14,14 +14,15 @@ For one thread: no method suspends, so decisions never interleave.
 from __future__ import annotations
 
 from heapq import heappop, heappush, heapreplace, nlargest
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from hms_svc.core.gcra import SECOND_NS, decide, judged
+from hms_svc.core.gcra import SECOND_NS, decide, interval_ns, judged
 from hms_svc.core.ports import Want
 from hms_svc.core.windows import ROLLING, windowed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hms_svc.core.config import Limit
     from hms_svc.core.ports import Clock, Decision
@@ -49,24 +50,27 @@ class MemoryLimits:
         return len(self._buckets) + len(self._windows)
 
     async def take(self, want: Want) -> Decision:
-        """Take what a call costs of the bucket if it is there; a cost of 0 only looks. Never raises."""
+        """Take what a call costs of the bucket if it is there; a cost of 0 looks and writes nothing. Never raises."""
         return self._take(want, self._monotonic_ns(), self._wall_ns())
 
     async def take_all(self, wants: Sequence[Want]) -> list[Decision]:
         """Take what a call costs of all buckets or, where one refuses, of none. Never raises."""
         now = self._monotonic_ns(), self._wall_ns()
-        looked = [judged(self._take(want._replace(cost=0), *now), want.limit, want.cost) for want in wants]
+        looked = [judged(self._weigh(want, *now), want.limit, want.cost) for want in wants]
         if any(not it.allowed and not want.limit.shadow for it, want in zip(looked, wants, strict=True)):
             return looked
         return [self._take(want, *now) for want in wants]
 
-    def emptiest(self, prefix: str, limit: Limit, count: int) -> list[str]:
+    def emptiest(
+        self, prefix: str, limit: Limit, count: int, own: Callable[[str], Limit | None] | None = None
+    ) -> list[str]:
         """The keys of at most ``count`` buckets of ``limit`` in use that begin with ``prefix``: who lacks most, first.
 
-        Looks at every bucket: for operators, some 10 ms where there are 100,000.
+        ``own`` says by which limit a bucket that refills is kept, if not all by this one; those by none are left out.
+        Looks at every bucket: for operators, some 10 ms where there are 100,000, ten times that with ``own``.
         """
         if limit.window == ROLLING:
-            return self._buckets.emptiest(prefix, "", self._monotonic_ns(), count)
+            return self._buckets.emptiest(prefix, "", self._monotonic_ns(), count, own)
         now_ns = self._wall_ns()
         window = windowed(Want("", limit, 0), now_ns).key
         return [key.removesuffix(window) for key in self._windows.emptiest(prefix, window, now_ns, count)]
@@ -77,6 +81,11 @@ class MemoryLimits:
             return self._buckets.reset(want.key, self._monotonic_ns())
         now_ns = self._wall_ns()
         return self._windows.reset(windowed(want, now_ns).key, now_ns)
+
+    def _weigh(self, want: Want, monotonic_ns: int, wall_ns: int) -> Decision:
+        if want.limit.window == ROLLING:
+            return self._buckets.weigh(want, monotonic_ns)
+        return self._windows.weigh(windowed(want, wall_ns), wall_ns)
 
     def _take(self, want: Want, monotonic_ns: int, wall_ns: int) -> Decision:
         if want.limit.window == ROLLING:
@@ -98,13 +107,18 @@ class _Buckets:
     def __len__(self) -> int:
         return len(self._tats) + len(self._overflow)
 
-    def emptiest(self, prefix: str, suffix: str, now_ns: int, count: int) -> list[str]:
-        tats = (
-            (tat_ns, key)
+    def emptiest(
+        self, prefix: str, suffix: str, now_ns: int, count: int, own: Callable[[str], Limit | None] | None = None
+    ) -> list[str]:
+        in_use = (
+            (key, tat_ns)
             for key, tat_ns in self._tats.items()
             if tat_ns > now_ns and key.startswith(prefix) and key.endswith(suffix)
         )
-        return [key for _, key in nlargest(count, tats)]
+        if own is None:
+            return [key for key, _ in nlargest(count, in_use, key=itemgetter(1))]
+        lacking = ((_share(limit, tat_ns - now_ns), key) for key, tat_ns in in_use if (limit := own(key)))
+        return [key for _, key in nlargest(count, lacking)]
 
     def reset(self, key: str, now_ns: int) -> bool:
         tat_ns = self._tats.get(key, 0)
@@ -112,13 +126,30 @@ class _Buckets:
             self._tats[key] = 0
         return tat_ns > now_ns
 
+    def look(self, want: Want, now_ns: int) -> Decision:
+        """Whose limit it is looked at by may be another than the bucket is kept by: so nothing is written."""
+        return decide(self._tat_ns(want, now_ns), now_ns, want.limit, 0)[0]
+
+    def weigh(self, want: Want, now_ns: int) -> Decision:
+        """As `look`, for a call, by the bucket's own limit: when that was lowered, the bucket is but an empty one."""
+        decision, kept_ns = decide(self._tat_ns(want, now_ns), now_ns, want.limit, 0)
+        if want.key in self._tats:
+            self._tats[want.key] = kept_ns
+        return decision
+
     def take(self, want: Want, now_ns: int, past_ns: int) -> Decision:
         key, limit, cost = want
+        if not cost:
+            return self.look(want, now_ns)
         tat_ns = self._tats.get(key)
         if tat_ns is None:
             return self._first(want, now_ns, past_ns)
         decision, self._tats[key] = decide(tat_ns, now_ns, limit, cost)
         return decision
+
+    def _tat_ns(self, want: Want, now_ns: int) -> int:
+        tat_ns = self._tats.get(want.key)
+        return self._overflow.get(want.limit, now_ns) if tat_ns is None else tat_ns
 
     def _first(self, want: Want, now_ns: int, past_ns: int) -> Decision:
         """The decision on a key that has no bucket of its own yet."""
@@ -151,3 +182,8 @@ class _Buckets:
                 heappop(heap)
                 del tats[key]
         return len(tats) < self._max_keys
+
+
+def _share(limit: Limit, missing_ns: int) -> float:
+    """How much of a bucket is gone: 1 for all."""
+    return missing_ns / (limit.burst * interval_ns(limit.limit, limit.period_s))
