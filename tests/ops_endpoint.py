@@ -41,6 +41,8 @@ class OpsEndpoint:
     def __post_init__(self) -> None:
         self.changed = Condition()
         self._server: ThreadingHTTPServer | None = None
+        self._answered = 0
+        """Lines that were accepted, and whose sender was told so."""
 
     @property
     def url(self) -> str:
@@ -112,6 +114,9 @@ class OpsEndpoint:
         if status != 204:
             handler.send_header("Content-Length", "0")
         handler.end_headers()
+        with self.changed:
+            self._answered += len(lines) if accepted else 0
+            self.changed.notify_all()
 
     def lines(self) -> list[bytes]:
         """The lines of the batches that were accepted, in the order they came."""
@@ -119,7 +124,7 @@ class OpsEndpoint:
 
     def wait_for_lines(self, count: int) -> list[bytes]:
         with self.changed:
-            self.changed.wait_for(lambda: len(self.lines()) >= count, PATIENCE_S)
+            self.changed.wait_for(lambda: self._answered >= count, PATIENCE_S)
             return self.lines()
 
     def wait_for_posts(self, count: int) -> list[Received]:
