@@ -30,7 +30,7 @@ run: $(INSTALLED)  ## Start the gateway with demo services on port 8080 and prin
 
 test: $(READY)  ## Run the tests and report the coverage of branches
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage run -m pytest --numprocesses auto --dist worksteal $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 

@@ -102,6 +102,7 @@ def test_the_twin_of_an_elliptic_signature_is_the_same_token_to_the_limits() -> 
         f".{jwt(iss=AGENCY.issuer).split('.')[1]}.",
         make(SystemRandomness()),
     ],
+    ids=["an issuer with keys", "a stranger", "nobody", "broken around it", "nothing around it", "an API key"],
 )
 def test_what_names_another_issuer_is_not_shown_however_broken_it_is(text: str) -> None:
     assert issuer_to_ask(text, BOTH) is None
