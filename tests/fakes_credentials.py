@@ -19,13 +19,14 @@ from worlds import OwnedClock, drive, request
 
 from hms_svc.core.authenticate import Authenticator
 from hms_svc.core.config import Config, Issuer, Redirect, Route
+from hms_svc.core.credentials.key_listing import Listing
 from hms_svc.core.credentials.key_uses import KeyUses
 from hms_svc.core.model import Caller
 from hms_svc.core.ports import ApiKey, StoreUnavailable
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from hms_svc.core.model import ClientCertificate
 
@@ -175,14 +176,15 @@ class KeyBook:
             raise StoreUnavailable("the key store is down")
         return next((key for key in self.keys if key.sha256 == sha256), None)
 
-    def all(self) -> list[ApiKey]:
-        return self.keys
+    def all(self) -> Listing:
+        return Listing(self.keys)
 
-    def note_use(self, key: ApiKey, moment_s: int) -> None:
+    def note_uses(self, uses: Sequence[tuple[ApiKey, int]]) -> None:
         if self.down:
             raise StoreUnavailable("the key store is down")
+        moments = {key.id: moment_s for key, moment_s in uses}
         self.keys = [
-            replace(kept, last_used_s=max(kept.last_used_s or 0, moment_s)) if kept.id == key.id else kept
+            replace(kept, last_used_s=max(kept.last_used_s or 0, moments[kept.id])) if kept.id in moments else kept
             for kept in self.keys
         ]
 

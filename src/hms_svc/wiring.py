@@ -37,6 +37,7 @@ from hms_svc.local.issuer_keys import HttpKeySource
 from hms_svc.local.jobs import SqliteJobs
 from hms_svc.local.key_file import KeyFile
 from hms_svc.local.limits import MemoryLimits
+from hms_svc.local.own_thread import OwnThread
 from hms_svc.local.policy_runner import ThreadPolicyRunner
 from hms_svc.local.secrets import Secrets
 from hms_svc.local.secrets_on_a_thread import OnAThread
@@ -63,12 +64,14 @@ class Assembly:
     _issuers: HttpUpstream
     _sinks: tuple[AuditSink, ...]
     _runner: ThreadPolicyRunner
+    _uses: OwnThread
 
     async def close(self) -> None:
         """Close the record and everything else; what could not be delivered stays on disk."""
         await self.upstream.close()
         await self._issuers.close()
         self._runner.close()
+        await self._uses.close()
         for sink in self._sinks:
             await asyncio.to_thread(sink.close)
 
@@ -120,6 +123,7 @@ def assemble(
     runner = ThreadPolicyRunner()
     limits = MemoryLimits(clock)
     keys = KeyFile(settings.keys, clock)
+    uses = OwnThread("uses of keys")
     key_source: KeySource = HttpKeySource(clock, warn)
     issuers = HttpUpstream()
     secrets = Secrets(OnAThread(SsmSecrets(router_client, clock)))
@@ -131,7 +135,7 @@ def assemble(
             clock=clock,
             key_source=key_source,
             key_store=keys,
-            key_accepted=KeyUses(keys, _on_a_thread).note,
+            key_accepted=KeyUses(keys, uses.later).note,
             introspection=SharedIntrospection(Introspector(issuers, secrets, clock)),
             revocations=_revocations(settings, clock),
             demo_tokens=DEMO_TOKENS if settings.demo else {},
@@ -152,14 +156,9 @@ def assemble(
     routes = RoutesInForce(gateway, loader, demo)
     admin = Admin(routes, settings.token, LimitsDesk(limits))
     if own_admin_port:
-        return Assembly(gateway, gateway_with(admin), routes, upstream, issuers, sinks, runner)
+        return Assembly(gateway, gateway_with(admin), routes, upstream, issuers, sinks, runner, uses)
     gateway.own = admin
-    return Assembly(gateway, None, routes, upstream, issuers, sinks, runner)
-
-
-def _on_a_thread(work: Callable[[], None]) -> None:
-    """Done beside the traffic; the loop waits for what is left when it ends."""
-    asyncio.get_running_loop().run_in_executor(None, work)
+    return Assembly(gateway, None, routes, upstream, issuers, sinks, runner, uses)
 
 
 def _revocations(settings: Settings, clock: SystemClock) -> CrlFile | None:

@@ -64,10 +64,10 @@ def test_an_item_holds_what_is_known_of_a_key(client: DynamoDBClient) -> None:
 
 def test_keys_are_listed_in_the_order_they_were_made(client: DynamoDBClient) -> None:
     keys = DynamoDbKeys(TABLE, operator_client)
-    assert keys.all() == []
+    assert keys.all().keys == []
     keys.add(ONE)
     keys.add(TWO)
-    assert keys.all() == [TWO, ONE]
+    assert keys.all().keys == [TWO, ONE]
 
 
 def test_a_revoked_key_is_found_as_revoked_and_stays_so(client: DynamoDBClient) -> None:
@@ -85,7 +85,7 @@ def test_revoking_a_key_that_is_not_there_revokes_none(client: DynamoDBClient) -
     keys = DynamoDbKeys(TABLE, operator_client)
     keys.add(ONE)
     assert keys.revoke("key-9", 77) is None
-    assert keys.all() == [ONE]
+    assert keys.all().keys == [ONE]
 
 
 @pytest.mark.parametrize(("expires_s", "end_s"), [(None, 500), (900, 500), (400, 400)])
@@ -94,7 +94,7 @@ def test_a_key_ends_at_the_moment_given_or_sooner(client: DynamoDBClient, expire
     keys.add(replace(ONE, expires_s=expires_s))
     ended = keys.expire(ONE, 500)
     assert ended == replace(ONE, expires_s=end_s)
-    assert keys.all() == [ended]
+    assert keys.all().keys == [ended]
 
 
 def test_a_key_that_is_gone_does_not_end(client: DynamoDBClient) -> None:
@@ -107,14 +107,14 @@ def test_a_key_is_not_replaced_by_another_with_its_hash(client: DynamoDBClient) 
     keys.add(ONE)
     with pytest.raises(StoreUnavailable, match="the table keys has this key already"):
         keys.add(ApiKey("key-9", "thief", ONE.sha256))
-    assert keys.all() == [ONE]
+    assert keys.all().keys == [ONE]
 
 
 def test_a_write_that_is_repeated_because_its_answer_was_lost_is_good(client: DynamoDBClient) -> None:
     keys = DynamoDbKeys(TABLE, operator_client)
     keys.add(ONE)
     keys.add(ONE)
-    assert keys.all() == [ONE]
+    assert keys.all().keys == [ONE]
 
 
 class Told:
@@ -151,7 +151,7 @@ def pages(last: int) -> Told:
 
 def test_a_table_of_many_pages_is_listed_whole() -> None:
     table = pages(4)
-    assert sorted(key.id for key in table.keys().all()) == [f"key-{number}" for number in range(5)]
+    assert sorted(key.id for key in table.keys().all().keys) == [f"key-{number}" for number in range(5)]
     assert all(asked["ConsistentRead"] for _, asked in table.calls)
 
 
@@ -160,6 +160,37 @@ def test_a_table_that_has_no_end_is_not_read_for_ever() -> None:
     with pytest.raises(StoreUnavailable, match="larger than 200 MB"):
         table.keys().all()
     assert len(table.calls) == MAX_PAGES
+
+
+@pytest.mark.parametrize(("strange", "said"), [(1, "1 item that"), (3, "3 items that")])
+def test_items_that_are_no_keys_are_said_and_all_keys_listed(strange: int, said: str) -> None:
+    items = [item(1), *({"sha256": {"S": "a secret"}} for _ in range(strange)), item(2)]
+    listing = Told(lambda name, asked: {"Items": items}).keys().all()
+    assert [key.id for key in listing.keys] == ["key-1", "key-2"]
+    assert listing.faults == (f"the table keys has {said} cannot be read as an API key",)
+
+
+def test_a_key_is_had_whatever_else_is_in_the_table(client: DynamoDBClient) -> None:
+    keys = DynamoDbKeys(TABLE, operator_client)
+    keys.add(ONE)
+    client.put_item(TableName=TABLE, Item={"sha256": {"S": "zz"}, "id": {"N": "1"}})
+    assert keys.get(ONE.id) == ONE
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("AccessDeniedException", "needs the permission dynamodb:PutItem and dynamodb:ConditionCheckItem for it"),
+        ("TransactionCanceledException", "try again in a minute"),
+    ],
+)
+def test_a_transaction_that_is_refused_says_what_to_do(code: str, text: str) -> None:
+    def answer(name: str, asked: dict[str, Any]) -> dict[str, Any]:
+        raise ClientError({"Error": {"Code": code}}, "TransactWriteItems")
+
+    with pytest.raises(StoreUnavailable) as failed:
+        Told(answer).keys().add_successor(TWO, ONE, 7)
+    assert text in str(failed.value)
 
 
 def test_a_key_that_goes_while_it_is_revoked_does_not_come_back() -> None:

@@ -109,7 +109,7 @@ def test_keys_of_many_pages_are_listed_found_and_revoked() -> None:
         keys = DynamoDbKeys(table, lambda: client)
         for number in range(40):  # 40 x 40 KB: two pages of 1 MB
             keys.add(ApiKey(f"key-{number}", "team", f"{number:064x}", "x" * 40_000, created_s=number))
-        assert [key.id for key in keys.all()] == [f"key-{number}" for number in range(40)]
+        assert [key.id for key in keys.all().keys] == [f"key-{number}" for number in range(40)]
         revoked = keys.revoke("key-33", 77)
         assert revoked is not None
         assert (revoked.id, revoked.revoked_s) == ("key-33", 77)

@@ -16,6 +16,7 @@ from authority import Authority, certificate_pem
 from aws.cloud import CONTEXT, Cloud, aws, event
 from aws.test_template import as_list, statements
 from fakes_introspection import IntrospectionServer
+from running import PROJECT
 
 from hms_svc.aws.dynamodb_keys import DynamoDbKeys, operator_client
 from hms_svc.aws.ssm_client import router_client
@@ -25,7 +26,7 @@ from hms_svc.core.credentials.api_keys import issue
 from hms_svc.local.system import SystemRandomness
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 __all__ = ["aws"]
@@ -79,6 +80,12 @@ class Seen:
         text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body)
         table = next((name for name in ("limits", "keys") if f'"TableName": "{name}"' in text), "")
         table = "secrets" if '"Name": "/hms-svc/secrets/' in text else table
+        if model.name == "TransactWriteItems":  # which is allowed by its parts
+            parts = {"Put": "PutItem", "Update": "UpdateItem", "ConditionCheck": "ConditionCheckItem"}
+            self.actions |= {
+                (f"{service}:{parts[kind]}", table) for item in json.loads(text)["TransactItems"] for kind in item
+            }
+            return
         self.actions.add((f"{service}:{model.name}", table))
         if (model.name, table) == ("UpdateItem", "keys"):
             self.updates_of_keys.append(json.loads(text))
@@ -168,3 +175,31 @@ def test_of_a_key_the_router_writes_what_the_role_and_the_endpoint_allow_and_no_
         at: statement["Condition"] for at, statement in statements() if statement.get("Sid") == "NoteUseOfKeys"
     }
     assert conditions == {"RouterRole": only, "DynamoDbEndpoint": only}
+
+
+def test_who_keeps_the_keys_needs_exactly_what_the_page_says(seen: Seen, aws: Cloud) -> None:
+    keys = DynamoDbKeys("keys", operator_client)
+    issued = [
+        issue(SystemRandomness(), name="n", owner="o", scopes=frozenset(), now_s=1, expires_s=None)[1] for _ in range(2)
+    ]
+
+    def rotate() -> None:
+        old = keys.get(issued[0].id)
+        assert old is not None
+        keys.add_successor(issued[1], old, 2)
+        keys.expire(old, 3)
+
+    needed = {}
+    acts: dict[str, Callable[[], object]] = {
+        "create": lambda: keys.add(issued[0]),
+        "list": keys.all,
+        "rotate": rotate,
+        "revoke": lambda: keys.revoke(issued[0].id, 4),
+    }
+    for command, act in acts.items():
+        seen.actions.clear()
+        act()
+        needed[command] = {action for action, _ in seen.actions}
+    page = (PROJECT / "docs" / "credentials.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| ((?:`dynamodb:\w+`(?:, )?)+) \|$", page, re.MULTILINE)
+    assert needed == {command: set(re.findall(r"dynamodb:\w+", actions)) for command, actions in rows}

@@ -96,7 +96,7 @@ def test_the_last_use_of_a_key_is_noted_once_an_hour_and_environment(aws: Cloud)
     router = aws.router()
     before_s = time.time()
     assert [status(router(event(path="/keyed", X_API_Key=key), CONTEXT)) for _ in range(3)] == [302] * 3
-    (after,) = keys.all()
+    (after,) = keys.all().keys
     assert after.last_used_s is not None
     assert before_s - 3_600 < after.last_used_s <= time.time()
     assert after.last_used_s % 3_600 == 0

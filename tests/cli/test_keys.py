@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from hms_svc.cli.keys import app
 from hms_svc.core.credentials.api_keys import sha256_of
+from hms_svc.core.ports import ApiKey
+from hms_svc.local import key_document
 from hms_svc.local.key_file import KeyFile
 from hms_svc.local.system import SystemClock
 
@@ -66,9 +68,9 @@ def test_keys_are_listed_as_text_for_a_pipe() -> None:
 
 def test_the_last_use_is_listed_as_its_day_and_in_json_as_its_hour(tmp_path: Path) -> None:
     create()
-    (key,) = keys_of(tmp_path).all()
+    (key,) = keys_of(tmp_path).all().keys
     assert listed()[0]["last_used"] is None
-    keys_of(tmp_path).note_use(key, 1_799_999_999 // 3_600 * 3_600)
+    keys_of(tmp_path).note_uses([(key, 1_799_999_999 // 3_600 * 3_600)])
     assert listed()[0]["last_used"] == "2027-01-15T07:00:00Z"
     assert run("list").stdout.splitlines()[1].split("\t")[6] == "2027-01-15"
 
@@ -131,6 +133,21 @@ def test_a_key_that_works_no_more_cannot_be_rotated() -> None:
     assert len(listed()) == 2
 
 
+def test_last_uses_that_cannot_be_read_are_said_and_keep_nobody_from_a_key(tmp_path: Path) -> None:
+    create()
+    (tmp_path / ".hms-svc" / "keys.json.used").write_text("x")
+    as_text, as_json = run("list"), run("list", "--format", "json")
+    for result in (as_text, as_json):
+        assert result.exit_code == 1
+        (line,) = result.stderr.splitlines()
+        assert "keys.json.used cannot be understood: it is not JSON at character 0; remove the file" in line
+    (row,) = json.loads(as_json.stdout)["keys"]
+    assert (row["state"], row["last_used"]) == ("active", "unknown")
+    assert as_text.stdout.splitlines()[1].split("\t")[6] == "unknown"
+    assert run("rotate", row["id"]).exit_code == 0
+    assert run("revoke", row["id"]).exit_code == 0
+
+
 def test_keys_are_listed_as_json_without_their_hashes() -> None:
     key = create()
     [row] = listed()
@@ -188,14 +205,15 @@ def test_the_store_is_the_one_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (["revoke", "key-1", "--store", "file:broken.json"], 1, "the key file broken.json cannot be understood"),
         (["rotate", "key-1", "--store", "file:broken.json"], 1, "the key file broken.json cannot be understood"),
         (["rotate", "key-1", "--overlap", "7"], 2, "--overlap is a number with its unit"),
-        (["list", "--store", "file:used.json"], 1, "used.json.used cannot be understood"),
+        (["create", "n", "--owner", "a", "--store", "file:full.json"], 1, "full.json stays as it is, else it would be"),
         (["create", "n", "--owner", "a", "--store", "file:broken.json"], 1, "broken.json cannot be understood"),
         (["create", "n", "--owner", "a", "--store", "file:broken.json/x.json"], 1, "cannot be written"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(tmp_path: Path, arguments: list[str], code: int, sentence: str) -> None:
     (tmp_path / "broken.json").write_text("x")
-    (tmp_path / "used.json.used").write_text("x")
+    full = ApiKey("key-1", "a", "1" * 64, "n" * 3_999_600)
+    (tmp_path / "full.json").write_bytes(key_document.write([full]))
     result = run(*arguments)
     assert (result.exit_code, result.stdout) == (code, "")
     assert sentence in result.stderr

@@ -15,7 +15,7 @@ from hms_svc.cli.keys import app
 from hms_svc.core.credentials.api_keys import sha256_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -99,6 +99,52 @@ def test_a_new_key_is_kept_and_shown_before_the_old_ones_end_is_set(monkeypatch:
     rows = listed("--table", TABLE)
     assert before in rows
     assert [row["state"] for row in rows] == ["active", "active"]
+
+
+def before(monkeypatch: pytest.MonkeyPatch, operation: str, act: Callable[[], object]) -> None:
+    """Somebody else acts once, right before the next call of ``operation``."""
+    left = [act]
+
+    def acting(**_: Any) -> None:
+        if left:
+            left.pop()()
+
+    handlers = [*botocore.handlers.BUILTIN_HANDLERS, (f"before-call.dynamodb.{operation}", acting)]
+    monkeypatch.setattr(botocore.handlers, "BUILTIN_HANDLERS", handlers)
+    boto3.setup_default_session()
+
+
+def test_a_key_that_is_revoked_while_it_is_rotated_gets_no_successor(monkeypatch: pytest.MonkeyPatch) -> None:
+    create("--table", TABLE)
+    [old] = listed("--table", TABLE)
+    before(monkeypatch, "TransactWriteItems", lambda: run("revoke", old["id"], "--table", TABLE))
+    result = run("rotate", old["id"], "--table", TABLE)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"hms-svc: {old['id']} is revoked and cannot be rotated; make a key with")
+    assert [(row["id"], row["state"]) for row in listed("--table", TABLE)] == [(old["id"], "revoked")]
+
+
+def test_a_key_that_is_revoked_before_its_end_is_set_takes_its_successor_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    create("--table", TABLE)
+    [old] = listed("--table", TABLE)
+    before(monkeypatch, "UpdateItem", lambda: run("revoke", old["id"], "--table", TABLE))
+    result = run("rotate", old["id"], "--table", TABLE)
+    rows = {row["id"]: row["state"] for row in listed("--table", TABLE)}
+    (new,) = rows.keys() - {old["id"]}
+    assert result.exit_code == 1
+    assert result.stderr.endswith(f"hms-svc: {old['id']} was revoked meanwhile, so {new} is revoked too\n")
+    assert set(rows.values()) == {"revoked"}
+
+
+def test_an_item_that_is_no_key_is_said_and_keeps_nobody_from_the_others(client: DynamoDBClient) -> None:
+    create("--table", TABLE)
+    client.put_item(TableName=TABLE, Item={"sha256": {"S": "zz"}})
+    result = run("list", "--format", "json", "--table", TABLE)
+    (row,) = json.loads(result.stdout)["keys"]
+    assert (result.exit_code, row["name"]) == (1, "nightly")
+    assert result.stderr == f"hms-svc: the table {TABLE} has 1 item that cannot be read as an API key\n"
+    assert run("rotate", row["id"], "--table", TABLE).exit_code == 0
+    assert run("revoke", row["id"], "--table", TABLE).exit_code == 0
 
 
 def test_the_environment_names_the_table_and_an_option_wins(

@@ -7,7 +7,7 @@ payload 2.0 joins repeated lines with commas. What a door loses before the gatew
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote, unquote_plus
@@ -337,6 +337,28 @@ def test_a_field_that_speaks_of_a_certificate_is_believed_by_no_door(name: str, 
     around = Door(MTLS)
     assert LambdaDoor(around.gateway)(DOORS[name](call))["statusCode"] == 401
     assert around.records[0]["unmapped"]["hms"]["cause"] == "no client certificate"
+
+
+# Credentials that come twice
+
+TWICE = {
+    "two tokens": ("Authorization", "Bearer alices-token", "Bearer guests-token"),
+    "a token and one of a service": ("Authorization", "Basic YTpi", "Bearer alices-token"),
+    "a token and nothing": ("Authorization", "Bearer alices-token", ""),
+    "two keys": ("X-API-Key", "hms_a", "hms_b"),
+}
+
+
+@pytest.mark.parametrize("auth", [("oauth", "api_key"), ("api_key", "oauth")])
+@pytest.mark.parametrize("case", TWICE)
+@pytest.mark.parametrize("name", sorted(DOORS.keys() - {"ALB, single values"}))
+def test_a_credential_that_comes_twice_is_400_in_every_door(name: str, case: str, auth: tuple[str, ...]) -> None:
+    field, *values = TWICE[case]
+    token = (("Authorization", "Bearer alices-token"),) if field == "X-API-Key" else ()
+    around = Door(replace(EVERYTHING, auth=auth))
+    event = DOORS[name](Call(lines=(*token, *((field, value) for value in values))))
+    assert LambdaDoor(around.gateway)(event)["statusCode"] == 400
+    assert around.upstream.seen == []
 
 
 # What a door has lost or changed before the gateway sees it

@@ -22,7 +22,9 @@ from fakes_audit import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hms_svc.core.audit_text import MAX_TEXT
 from hms_svc.core.chain import canonical, verify
+from hms_svc.core.credentials.api_keys import SHAPE
 from hms_svc.core.entry import Entry, LimitVerdict, PolicyVerdict
 from hms_svc.core.model import Caller, Headers, Request
 
@@ -239,6 +241,49 @@ def test_no_token_key_or_cookie_is_in_the_record_wherever_the_caller_put_it(path
         line = line_of(secretive).decode()
         assert "S3cr3t" not in line
         assert "cannot verify" in line
+
+
+KEY = "hms_7Qx9Zk2LmN4pR6sT8vW1yB3dF5gH0jKcXaVbQwErTyUiOpAsD"
+"""Of the shape of one, and found in no record by chance."""
+
+
+def lines_with(**changes: Any) -> list[str]:
+    return [line_of(entry(**changes)).decode() for entry in (an_entry, a_served_entry, a_refused_entry)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "facts"),
+    [
+        ({"query": f"{KEY}=1&a=2"}, {}),
+        ({"query": f"x{KEY}y=1"}, {}),
+        ({"method": KEY}, {}),
+        ({"method": f"X{KEY}"}, {}),
+        ({"path": f"/keys/{KEY}/a"}, {}),
+        ({"path": f"/keys/%zz{KEY}"}, {}),
+        ({"path": f"/{'a' * 980}{KEY}"}, {}),
+        ({"peer_ip": KEY}, {}),
+        ({"http_version": KEY}, {}),
+        ({"headers": Headers([("User-Agent", f"curl {KEY} {KEY}")])}, {}),
+        ({"headers": Headers([("User-Agent", f"{'a' * MAX_TEXT}{KEY}")])}, {}),
+        ({}, {"host": KEY}),
+        ({}, {"host": f"{KEY}.agency.example:8443"}),
+        ({}, {"scheme": KEY}),
+        ({}, {"request_id": KEY}),
+        ({}, {"path": f"/{KEY}"}),
+        ({}, {"cause": f"cannot read {KEY}", "detail": KEY}),
+    ],
+)
+def test_an_api_key_in_a_wrong_place_is_in_no_record(changes: dict[str, Any], facts: dict[str, Any]) -> None:
+    assert SHAPE.fullmatch(KEY)
+    for line in lines_with(request=a_request(**changes), **facts):
+        assert KEY[:12] not in line
+        assert not changes.get("query") or "[redacted]" in json.loads(line)["unmapped"]["hms"]["query"]["names"][0]
+
+
+@given(st.text(max_size=1_100), st.text(max_size=60))
+def test_no_text_of_a_record_holds_an_api_key_or_most_of_one(before: str, after: str) -> None:
+    request = a_request(headers=Headers([("User-Agent", before + KEY + after)]), path=f"/{before}{KEY}{after}")
+    assert all(KEY[4:30] not in line for line in lines_with(request=request))
 
 
 def leaves(value: Any, path: str = "") -> set[str]:

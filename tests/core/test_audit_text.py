@@ -7,7 +7,7 @@ from fakes_audit import a_request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hms_svc.core.audit_text import MAX_NAMES, MAX_TEXT, bare_path, query_names, quoted, scrubbed
+from hms_svc.core.audit_text import MAX_NAMES, MAX_TEXT, bare_path, query_names, quoted, scrubbed, tamed
 from hms_svc.core.model import Headers, Request
 
 TOKEN = "kL9v-Zq3_xT7mB2n"
@@ -40,6 +40,24 @@ def test_what_does_not_print_is_written_out(text: str, said: str) -> None:
 def test_a_long_text_is_cut_and_says_so() -> None:
     assert json.loads(quoted("x" * MAX_TEXT)) == "x" * MAX_TEXT
     assert json.loads(quoted("x" * (MAX_TEXT + 512))) == "x" * MAX_TEXT + "...(+512)"
+
+
+KEY = "hms_7Qx9Zk2LmN4pR6sT8vW1yB3dF5gH0jKcXaVbQwErTyUiOpAsD"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (KEY, "[redacted]"),
+        (f"curl/8 {KEY}, {KEY}x\n", "curl/8 [redacted], [redacted]x\\u000a"),
+        ("x" * 1_000 + KEY, "x" * 1_000 + "[redacted]"),
+        ("x" * 1_010 + KEY + "y" * 10, "x" * 1_010 + "[redacted]" + "yyyy...(+6)"),
+        (KEY[:-1], KEY[:-1]),
+        ("hms_svc", "hms_svc"),
+    ],
+)
+def test_an_api_key_is_taken_out_before_a_text_is_cut(text: str, said: str) -> None:
+    assert json.loads(quoted(text)) == tamed(text) == said
 
 
 def with_header(name: str, value: str) -> Request:

@@ -100,6 +100,11 @@ def test_several_authorization_fields_are_malformed() -> None:
             Desk().identify(("Authorization", f"Bearer {token()}"), ("Authorization", "Basic x"), auth=auth)
 
 
+def test_a_signature_of_the_services_own_goes_on_beside_a_certificate() -> None:
+    signature = "AWS4-HMAC-SHA256 Credential=AKID/20260101/a/s3/aws4_request, SignedHeaders=host;date, Signature=fe5f"
+    assert Desk().identify(("Authorization", signature), auth=("mtls",), certificate=CERTIFICATE).via == "mtls"
+
+
 # Tokens
 
 

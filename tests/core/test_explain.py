@@ -116,6 +116,12 @@ def test_a_credential_twice_is_told_as_the_gateway_answers_it() -> None:
     assert told["answer"] == "400 There is more than one Authorization field"
 
 
+@pytest.mark.parametrize("value", ["Bearer a, Bearer b", "Basic a,ApiKey k"])
+def test_credentials_that_were_joined_are_told_as_the_gateway_answers_them(value: str) -> None:
+    told = explained("GET", "/claims/7", ("Authorization", value))
+    assert told["answer"] == "400 There is more than one Authorization field"
+
+
 def test_what_if_it_came_so_often_is_told_after_the_limits() -> None:
     table = RouteTable(Config(routes=(replace(OPEN, limits=(Limit(30, 60, 30),)),)))
     findings = explain(table, request(path="/open"), CountingRandomness(), Pace(100, 10**8))

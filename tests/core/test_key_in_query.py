@@ -108,14 +108,22 @@ def test_it_is_taken_out_also_when_another_credential_opens_the_door() -> None:
         (f"api_key={KEY}", [("Authorization", f"ApiKey {KEY}")]),
         (f"api_key={KEY}&api_key={KEY}", []),
         ("", [("X-API-Key", KEY), ("X-API-Key", KEY)]),
+        ("", [("X-API-Key", f"{KEY},{KEY}")]),
+        ("", [("X-API-Key", f"{KEY},")]),
         ("", [("X-API-Key", KEY), ("Authorization", f"ApiKey {KEY}")]),
+        ("", [("X-API-Key", KEY), ("X-API-Key", KEY), ("Authorization", "Bearer alices-token")]),
     ],
 )
-def test_a_key_in_several_places_at_once_is_400(query: str, lines: list[tuple[str, str]]) -> None:
-    answer = door_to().ask(asked(query, *lines))
+@pytest.mark.parametrize("auth", [("api_key",), ("api_key", "oauth"), ("oauth", "api_key"), ("mtls", "api_key")])
+def test_a_key_in_several_places_at_once_is_400_whatever_else_is_good(
+    query: str, lines: list[tuple[str, str]], auth: tuple[str, ...]
+) -> None:
+    door = door_to(auth=auth)
+    answer = door.ask(asked(query, *lines))
     assert answer.status == 400
     assert "more than one API key" in problem(answer)["detail"]
-    table = door_to().gateway.table
+    assert door.upstream.seen == []
+    table = door.gateway.table
     told = dict(explain(table, asked(query, *lines), CountingRandomness()))
     assert told["answer"] == "400 There is more than one API key"
 

@@ -57,6 +57,8 @@ class Judge:
         (sent,) = self._guarded.door.upstream.seen
         via = sent.headers["X-HMS-Auth"]
         assert via in ACCEPTS[call.path]
+        assert _is_one_authorization(lines), call
+        assert "api_key" not in ACCEPTS[call.path] or _keys_in(lines) <= 1, call
         assert len(sent.headers.all("X-HMS-Caller")) == 1
         told = [value for name, value in sent.headers.lines if name.startswith("X-HMS-")]
         assert all(re.fullmatch(r"[\x20-\x7e]*", value) for value in told), told
@@ -138,6 +140,20 @@ def _holds_the_key(name: str, value: str) -> bool:
     if name.lower() == "x-api-key":
         return value == GOOD_KEY
     return name.lower() == "authorization" and bool(re.fullmatch(rf"[ \t]*(?i:apikey) +{GOOD_KEY}[ \t]*", value))
+
+
+def _is_one_authorization(lines: list[tuple[str, str]]) -> bool:
+    """Whether there is one field at most, and no second credential of the gateway's own schemes in it."""
+    values = [value for name, value in lines if name.lower() == "authorization"]
+    parts = re.sub(r'"[^"]*"', "", ",".join(values)).split(",")
+    ours = [part for part in parts if re.match(r"(?i)[ \t]*(bearer|apikey)( |$)", part)]
+    return len(values) <= 1 and (len(parts) == 1 or not ours)
+
+
+def _keys_in(lines: list[tuple[str, str]]) -> int:
+    in_header = [part for name, value in lines if name.lower() == "x-api-key" for part in value.split(",")]
+    beside = [value for name, value in lines if name.lower() == "authorization" and value.lower().startswith("apikey ")]
+    return len(in_header) + len(beside)
 
 
 def _keeps_secrets(lines: list[tuple[str, str]], outcome: Outcome) -> None:

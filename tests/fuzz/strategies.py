@@ -110,7 +110,9 @@ def tokens(draw: Any) -> Signed:
 
 
 SCHEMES = st.sampled_from(["Bearer ", "bearer  ", "BEARER ", "ApiKey ", "apikey ", "Basic ", "Bearer", "", "DPoP "])
-API_KEYS = st.sampled_from(["{api_key}", "{api_key} ", "{api_key}x", "hms_{api_key}", "hms_" + "0" * 49, "x{api_key}"])
+API_KEYS = st.sampled_from(
+    ["{api_key}", "{api_key} ", "{api_key}x", "hms_{api_key}", "hms_" + "0" * 49, "x{api_key}", "{api_key},{api_key}"]
+)
 VALUES: SearchStrategy[tuple[Any, ...]] = (
     st.tuples(SCHEMES, tokens())
     | st.tuples(SCHEMES, API_KEYS)

@@ -8,26 +8,37 @@ its ``expires_s`` is a key nobody knows, and refused as well.
 from __future__ import annotations
 
 import os
-import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from hms_svc.aws import sentences
-from hms_svc.core.credentials.claims import MAX_MOMENT
-from hms_svc.core.ports import ApiKey, StoreUnavailable
+from hms_svc.aws.key_items import NO_KEY, as_item, from_item, place
+from hms_svc.core.credentials.key_listing import Listing
+from hms_svc.core.ports import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
+
+    from hms_svc.core.ports import ApiKey
 
 CONNECT_S, ANSWER_S, TRIES = 0.5, 1.0, 2
 MAX_PAGES = 200
 """Of a scan, 1 MB each: some 600,000 keys."""
 _CONDITION_FAILED = "ConditionalCheckFailedException"
-_MOMENTS = ("created_s", "expires_s", "revoked_s", "last_used_s")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_BUSY = frozenset({"ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"})
+_TRANSACTION = "TransactWriteItems"
+"""The one operation that no permission has the name of: it needs those of its parts."""
+_CHECK_FAILED = "ConditionalCheckFailed"
+_BUSY = frozenset(
+    {
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ThrottlingException",
+        "TransactionCanceledException",  # by another change of one of its items at the same time, or by a throttle
+        "TransactionInProgressException",
+    }
+)
 
 
 def keys_client() -> DynamoDBClient:
@@ -68,19 +79,32 @@ class DynamoDbKeys:
     async def find(self, sha256: str) -> ApiKey | None:
         """The key with this hash as it is now, or None. Never suspends. Raises `StoreUnavailable`."""
         with self._in_sentences():
-            answer = self._dynamodb().get_item(TableName=self._table, Key=_place(sha256), ConsistentRead=True)
+            answer = self._dynamodb().get_item(TableName=self._table, Key=place(sha256), ConsistentRead=True)
         return self._key(answer["Item"]) if answer.get("Item") else None
 
-    def all(self) -> list[ApiKey]:
-        """Every key, in the order they were made. Raises `StoreUnavailable`."""
-        keys = [self._key(item) for item in self._scan()]
-        return sorted(keys, key=lambda key: (key.created_s, key.id))
+    def all(self) -> Listing:
+        """Every key. Items that are no keys are a fault of the listing. Raises `StoreUnavailable`."""
+        keys, strange = [], 0
+        for item in self._scan():
+            try:
+                keys.append(from_item(item))
+            except NO_KEY:
+                strange += 1
+        keys.sort(key=lambda key: (key.created_s, key.id))
+        said = (
+            f"the table {self._table} has {strange} item{'s' if strange > 1 else ''} that cannot be read as an API key"
+        )
+        return Listing(keys, (said,) if strange else ())
+
+    def get(self, key_id: str) -> ApiKey | None:
+        """The key with this id; None when there is none. Reads the whole table. Raises `StoreUnavailable`."""
+        return next(map(self._key, self._with_id(key_id)), None)
 
     def add(self, key: ApiKey) -> None:
         """Keep one more key. Raises `StoreUnavailable` if it was not kept, or nobody knows."""
         from botocore.exceptions import ClientError
 
-        item = _as_item(key)
+        item = as_item(key)
         with self._in_sentences():
             try:
                 self._dynamodb().put_item(
@@ -93,13 +117,45 @@ class DynamoDbKeys:
                 if error.response.get("Item") != item:  # else it was kept by an attempt whose answer was lost
                     raise
 
+    def add_successor(self, key: ApiKey, old: ApiKey, now_s: int) -> ApiKey | None:
+        """Keep ``key`` if ``old`` is active at ``now_s``; ``old`` as it is then, None when it is gone.
+
+        Raises `StoreUnavailable` if it was not kept, or nobody knows.
+        """
+        from botocore.exceptions import ClientError
+
+        put: Any = {
+            "TableName": self._table,
+            "Item": as_item(key),
+            "ConditionExpression": "attribute_not_exists(sha256)",
+        }
+        check: Any = {
+            "TableName": self._table,
+            "Key": place(old.sha256),
+            "ConditionExpression": "attribute_exists(sha256) AND attribute_not_exists(revoked_s) "
+            "AND (attribute_not_exists(expires_s) OR expires_s > :now)",
+            "ExpressionAttributeValues": {":now": {"N": str(now_s)}},
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        with self._in_sentences():
+            try:
+                # boto3 gives the transaction a token of its own: an attempt whose answer was lost is not made twice.
+                self._dynamodb().transact_write_items(TransactItems=[{"Put": put}, {"ConditionCheck": check}])
+            except ClientError as error:
+                refused: Mapping[str, Any] = error.response
+                of_old = (refused.get("CancellationReasons") or [{}])[-1]
+                if of_old.get("Code") != _CHECK_FAILED:
+                    raise
+                return self._key(of_old["Item"]) if of_old.get("Item") else None
+        return old
+
     def revoke(self, key_id: str, now_s: int) -> ApiKey | None:
         """Refuse a key from now on; the key as it is then, or None when there is none with this id.
 
         One that was revoked before stays as it is. Reads the whole table to find the id. Raises `StoreUnavailable`.
         """
         revoked = None
-        for item in self._scan(FilterExpression="id = :id", ExpressionAttributeValues={":id": {"S": key_id}}):
+        for item in self._with_id(key_id):
             revoked = (
                 self._set_moment(self._key(item), "revoked_s", now_s, "attribute_not_exists(revoked_s)") or revoked
             )
@@ -113,8 +169,12 @@ class DynamoDbKeys:
         unless_sooner = "(attribute_not_exists(expires_s) OR expires_s > :moment)"
         return self._set_moment(key, "expires_s", at_s, unless_sooner)
 
-    def note_use(self, key: ApiKey, moment_s: int) -> None:
-        """Keep the last use of ``key``, unless a later one is kept, or it is gone. Raises `StoreUnavailable`."""
+    def note_uses(self, uses: Sequence[tuple[ApiKey, int]]) -> None:
+        """Keep last uses, each unless a later one is kept, or its key is gone. Raises `StoreUnavailable`."""
+        for key, moment_s in uses:
+            self._note_use(key, moment_s)
+
+    def _note_use(self, key: ApiKey, moment_s: int) -> None:
         from botocore.exceptions import ClientError
 
         with self._in_sentences():
@@ -122,7 +182,7 @@ class DynamoDbKeys:
                 # The router may change this attribute alone, and nothing of the item may come back: see template.yaml.
                 self._dynamodb().update_item(
                     TableName=self._table,
-                    Key=_place(key.sha256),
+                    Key=place(key.sha256),
                     UpdateExpression="SET last_used_s = :moment",
                     ConditionExpression="attribute_exists(sha256) AND "
                     "(attribute_not_exists(last_used_s) OR last_used_s < :moment)",
@@ -142,7 +202,7 @@ class DynamoDbKeys:
             try:
                 item = self._dynamodb().update_item(
                     TableName=self._table,
-                    Key=_place(key.sha256),
+                    Key=place(key.sha256),
                     UpdateExpression=f"SET {name} = :moment",
                     ConditionExpression=f"attribute_exists(sha256) AND {condition}",
                     ExpressionAttributeValues={":moment": {"N": str(moment_s)}},
@@ -155,6 +215,10 @@ class DynamoDbKeys:
                 refused: Mapping[str, Any] = error.response
                 item = refused.get("Item", {})
         return self._key(item) if item else None
+
+    def _with_id(self, key_id: str) -> Iterator[Mapping[str, Any]]:
+        """The items with this id; an id is no part of the table's key, so all of them are looked at."""
+        return self._scan(FilterExpression="id = :id", ExpressionAttributeValues={":id": {"S": key_id}})
 
     def _scan(self, **asked: Any) -> Iterator[Mapping[str, Any]]:
         """The items of the table, page by page."""
@@ -169,8 +233,8 @@ class DynamoDbKeys:
 
     def _key(self, item: Mapping[str, Any]) -> ApiKey:
         try:
-            return _from_item(item)
-        except (AttributeError, KeyError, TypeError, ValueError):
+            return from_item(item)
+        except NO_KEY:
             raise StoreUnavailable(f"the table {self._table} has an item that is no API key") from None
 
     def _dynamodb(self) -> DynamoDBClient:
@@ -195,42 +259,10 @@ class DynamoDbKeys:
             raise StoreUnavailable(_not_sent(error)) from error
 
 
-def _place(sha256: str) -> dict[str, Any]:
-    return {"sha256": {"S": sha256}}
-
-
-def _as_item(key: ApiKey) -> dict[str, Any]:
-    item: dict[str, Any] = {name: {"S": getattr(key, name)} for name in ("sha256", "id", "owner", "name")}
-    item["scopes"] = {"L": [{"S": scope} for scope in sorted(key.scopes)]}
-    if key.plan:
-        item["plan"] = {"S": key.plan}
-    for name in _MOMENTS:
-        moment = getattr(key, name)
-        if moment is not None:
-            item[name] = {"N": str(moment)}
-    return item
-
-
-def _from_item(item: Mapping[str, Any]) -> ApiKey:
-    """Raises `KeyError`, `TypeError`, `ValueError` or `AttributeError` for what `_as_item` did not make."""
-    texts: dict[str, Any] = {name: item[name]["S"] for name in ("sha256", "id", "owner", "name")}
-    scopes = frozenset(scope["S"] for scope in item["scopes"]["L"])
-    moments: dict[str, Any] = {name: int(item[name]["N"]) for name in _MOMENTS if name in item}
-    if (
-        not texts["id"]
-        or not texts["owner"]
-        or not _SHA256.fullmatch(texts["sha256"])
-        or "created_s" not in moments
-        or not all(0 <= moment <= MAX_MOMENT for moment in moments.values())
-    ):
-        raise ValueError
-    plan = item["plan"]["S"] if "plan" in item else ""
-    return ApiKey(**texts, scopes=scopes, plan=plan, **moments)
-
-
 def _refused(operation: str, table: str, code: str) -> str:
     """What DynamoDB answered."""
-    said = sentences.refused(f"dynamodb:{operation}", table, code)
+    permission = "PutItem and dynamodb:ConditionCheckItem" if operation == _TRANSACTION else operation
+    said = sentences.refused(f"dynamodb:{permission}", table, code)
     if said is not None:
         return said
     if code in _BUSY:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from hms_svc.aws.settings import RouterSettings
     from hms_svc.core.config import Issuer
@@ -117,7 +117,7 @@ class NoKeys:
         """None."""
         return None
 
-    def note_use(self, key: ApiKey, moment_s: int) -> None:
+    def note_uses(self, uses: Sequence[tuple[ApiKey, int]]) -> None:
         """Nothing: no key was used."""
 
 

@@ -6,13 +6,13 @@ import contextlib
 import json
 import os
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from hms_svc.cli.console import BAD, fail, say, show_table
 from hms_svc.cli.durations import seconds
-from hms_svc.core.credentials.api_keys import issue
+from hms_svc.core.credentials.api_keys import issue, state_of
 from hms_svc.core.credentials.claims import MAX_NAME
 from hms_svc.core.credentials.scopes import is_scope
 from hms_svc.core.ports import StoreUnavailable
@@ -115,7 +115,7 @@ def list_keys(
     """List the keys that were given out, also those that are refused by now.
 
     The table is for reading; JSON has all there is, with times to the second, in UTC. The last use is noted by the
-    hour.
+    hour. What cannot be read is said on standard error, with exit code 1; all else is listed.
 
     Example:  hms-svc keys list --format json
     """
@@ -123,16 +123,21 @@ def list_keys(
         fail(f"--format is table or json, not {output}")
     keys = _open(store, table)
     with _or_one_sentence():
-        rows = [_row(key, _now_s()) for key in keys.all()]
+        listing = keys.all()
+    rows = [_row(key, _now_s()) for key in listing.keys]
+    if not listing.uses_known:  # never is what people revoke keys by
+        rows = [{**row, "last_used": "unknown"} for row in rows]
     if output == "json":
         typer.echo(json.dumps({"keys": rows}, indent=2, ensure_ascii=False))
-        return
-    columns = ("id", "name", "owner", "scopes", "state", "expires", "last used")
-    days = [
-        {**row, "expires": (row["expires"] or "never")[:10], "last used": (row["last_used"] or "never")[:10]}
-        for row in rows
-    ]
-    show_table(columns, [[_cell(row[column]) for column in columns] for row in days])
+    else:
+        columns = ("id", "name", "owner", "scopes", "state", "expires", "last used")
+        days = [
+            {**row, "expires": (row["expires"] or "never")[:10], "last used": (row["last_used"] or "never")[:10]}
+            for row in rows
+        ]
+        show_table(columns, [[_cell(row[column]) for column in columns] for row in days])
+    if listing.faults:
+        fail("; ".join(listing.faults), BAD)
 
 
 @app.command("rotate")
@@ -156,11 +161,8 @@ def rotate(
     overlap_s = 0 if overlap == "0" else seconds("--overlap", overlap)
     keys = _open(store, table)
     with _or_one_sentence():
-        old = next((key for key in keys.all() if key.id == key_id), None)
-    if old is None:
-        fail(_NO_SUCH_KEY.format(key_id), BAD)
-    if _state(old, now_s) != "active":
-        fail(f"{old.id} is {_state(old, now_s)} and cannot be rotated; make a key with `hms-svc keys create`", BAD)
+        old = keys.get(key_id)
+    old = _to_rotate(old, key_id, now_s)
     expires_s = None if old.expires_s is None else now_s + old.expires_s - old.created_s
     key, kept = issue(
         SystemRandomness(),
@@ -172,14 +174,17 @@ def rotate(
         plan=old.plan,
     )
     with _or_one_sentence():
-        keys.add(kept)
+        now = keys.add_successor(kept, old, now_s)
+    _to_rotate(now, key_id, now_s)  # else it was kept nowhere
     say(f"{kept.id} is {old.owner}'s {_until(expires_s)}. This is the only time the key is shown:", err=True)
     typer.echo(key)
     with _or_one_sentence(f"{old.id} works as before, since its end could not be set: "):
         ended = keys.expire(old, now_s + overlap_s)
     if ended is None:
         fail(f"{old.id} is gone", BAD)
-    end = f"works {_until(ended.expires_s)}" if _state(ended, now_s) == "active" else "is refused from now on"
+    if ended.revoked_s is not None:
+        _take_back(keys, kept, old)
+    end = f"works {_until(ended.expires_s)}" if state_of(ended, now_s) == "active" else "is refused from now on"
     say(f"{ended.id}, which it replaces, {end}", err=True)
 
 
@@ -199,6 +204,23 @@ def revoke(
     if key is None:
         fail(_NO_SUCH_KEY.format(key_id), BAD)
     say(f"{key.id} ({key.name}, {key.owner}) is revoked since {_moment(key.revoked_s)}")
+
+
+def _to_rotate(old: ApiKey | None, key_id: str, now_s: int) -> ApiKey:
+    """The key, if there is one that can be rotated; else the command ends."""
+    if old is None:
+        fail(_NO_SUCH_KEY.format(key_id), BAD)
+    state = state_of(old, now_s)
+    if state != "active":
+        fail(f"{old.id} is {state} and cannot be rotated; make a key with `hms-svc keys create`", BAD)
+    return old
+
+
+def _take_back(keys: KeyFile | DynamoDbKeys, successor: ApiKey, old: ApiKey) -> NoReturn:
+    """End the command, and a key whose predecessor was revoked before all was done."""
+    with _or_one_sentence(f"{old.id} was revoked meanwhile; revoke {successor.id} too, which could not be done: "):
+        keys.revoke(successor.id, _now_s())
+    fail(f"{old.id} was revoked meanwhile, so {successor.id} is revoked too", BAD)
 
 
 @contextlib.contextmanager
@@ -241,18 +263,12 @@ def _row(key: ApiKey, now_s: int) -> dict[str, Any]:
         "owner": key.owner,
         "scopes": sorted(key.scopes),
         "plan": key.plan or None,
-        "state": _state(key, now_s),
+        "state": state_of(key, now_s),
         "created": _moment(key.created_s),
         "expires": _moment(key.expires_s),
         "revoked": _moment(key.revoked_s),
         "last_used": _moment(key.last_used_s),
     }
-
-
-def _state(key: ApiKey, now_s: int) -> str:
-    if key.revoked_s is not None:
-        return "revoked"
-    return "expired" if key.expires_s is not None and now_s >= key.expires_s else "active"
 
 
 def _until(expires_s: int | None) -> str:

@@ -1,8 +1,8 @@
 """How text from outside gets into the audit record: bounded, printable, and without secrets.
 
 The record is read by people in terminals and kept for years. So a text in it is at most `MAX_TEXT` characters, holds
-no character that does not print, and where it was written freely (a policy's reason, an exception's message) it
-repeats nothing that the request carried as a credential.
+no character that does not print and no API key of the gateway's, wherever a caller put it, and where it was written
+freely (a policy's reason, an exception's message) it repeats nothing that the request carried as a credential.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING
 
-from hms_svc.core.credentials.api_keys import SHAPE
+from hms_svc.core.credentials.api_keys import PREFIX, SHAPE
 
 if TYPE_CHECKING:
     from hms_svc.core.model import Request
@@ -41,7 +41,9 @@ _LOOKS_SECRET = (
 
 
 def tamed(text: str) -> str:
-    """``text``, at most `MAX_TEXT` characters of it; what does not print is written as its code point."""
+    """``text`` without API keys, at most `MAX_TEXT` characters of it; what does not print is its code point."""
+    if PREFIX in text:
+        text = SHAPE.sub(REDACTED, text)  # before it is cut: most of a key is as good as all of it
     if len(text) <= MAX_TEXT and text.isprintable():
         return text
     kept = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text[:MAX_TEXT])
@@ -50,7 +52,7 @@ def tamed(text: str) -> str:
 
 def quoted(text: str) -> str:
     """``text``, `tamed`, as a JSON string."""
-    if len(text) <= MAX_TEXT and text.isprintable():  # as in tamed: most texts, and this is the hot path
+    if len(text) <= MAX_TEXT and PREFIX not in text and text.isprintable():  # most texts, and this is the hot path
         return encode_basestring(text)
     return encode_basestring(tamed(text))
 

@@ -12,6 +12,7 @@ from hms_svc.core.credentials.bearer import Authorization, read_authorization
 from hms_svc.core.credentials.by_api_key import ByApiKey
 from hms_svc.core.credentials.by_certificate import ByCertificate
 from hms_svc.core.credentials.by_token import ByToken
+from hms_svc.core.credentials.key_places import the_key
 from hms_svc.core.credentials.presented import CredentialInvalid, Presented
 from hms_svc.core.errors import BadCredentials, Unavailable
 from hms_svc.core.model import EMPTY, NOBODY
@@ -74,11 +75,14 @@ class Authenticator:
         """Who calls; `NOBODY` on an open route.
 
         Raises `BadCredentials` when nothing that the route accepts was presented or none of it is good, `Unavailable`
-        when that could not be found out, `Malformed` when there are several ``Authorization`` fields.
+        when that could not be found out, `Malformed` when there are several ``Authorization`` fields, or several API
+        keys where the route accepts one: whichever other credential is good, and in whatever order they are tried.
         """
         if not route.auth:
             return NOBODY
-        presented = Presented(request, read_authorization(request.headers), route, config)
+        authorization = read_authorization(request.headers)
+        api_key = the_key(request, authorization, route, config) if "api_key" in route.auth else None
+        presented = Presented(request, authorization, route, config, api_key)
         findings: list[str] = []
         is_down = False
         for scheme in route.auth:
@@ -96,7 +100,7 @@ class Authenticator:
         cause = "; ".join(findings)
         if is_down:
             raise Unavailable(cause=cause)
-        raise BadCredentials(cause=cause, challenges=_challenges(route, presented.authorization))
+        raise BadCredentials(cause=cause, challenges=_challenges(route, authorization))
 
 
 def _challenges(route: Route, authorization: Authorization | None) -> tuple[str, ...]:

@@ -64,6 +64,8 @@ def explain(
 def _served(arrival: Arrival, match: Match, config: Config, pace: Pace | None, plan: str) -> list[Finding]:
     route = match.route
     findings = [("match", f"route {route.name}" + "".join(f", {k} = {v!r}" for k, v in match.params.items()))]
+    if route.auth:
+        read_authorization(arrival.request.headers)  # which refuses several
     presented = [scheme for scheme in route.auth if _times(scheme, arrival.request, route, config)]
     if not route.auth:
         findings.append(("authenticate", "nobody needs to: the route is open (auth: none)"))
@@ -73,7 +75,7 @@ def _served(arrival: Arrival, match: Match, config: Config, pace: Pace | None, p
         ways = " or ".join(_way(scheme, route, config) for scheme in route.auth)
         findings.append(("authenticate", f"needs {ways}, none is presented"))
         return [*findings, ("answer", "401 Bad credentials")]
-    if presented[:1] == ["api_key"] and _times("api_key", arrival.request, route, config) > 1:
+    if "api_key" in route.auth and _times("api_key", arrival.request, route, config) > 1:
         return [*findings, ("answer", "400 There is more than one API key")]
     needs = _names(route.require)
     if route.require.any_of:

@@ -165,10 +165,10 @@ class KeyStore(Protocol):
 class KeyUseStore(Protocol):
     """When the API keys were last used."""
 
-    def note_use(self, key: ApiKey, moment_s: int) -> None:
-        """Keep ``moment_s`` as the last use of ``key``, unless a later one is kept, or the key is gone.
+    def note_uses(self, uses: Sequence[tuple[ApiKey, int]]) -> None:
+        """Keep each moment as the last use of its key, unless a later one is kept, or the key is gone.
 
-        May take its time: no caller waits for it. Raises `StoreUnavailable`.
+        May take its time: no caller waits for it. Raises `StoreUnavailable`; some may be kept then.
         """
         ...
 

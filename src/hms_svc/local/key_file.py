@@ -7,31 +7,27 @@ lets nobody in.
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hms_svc.core.credentials.claims import MAX_MOMENT
-from hms_svc.core.credentials.strict_json import parse_object
-from hms_svc.core.ports import ApiKey, StoreUnavailable
+from hms_svc.core.credentials.api_keys import state_of
+from hms_svc.core.credentials.key_listing import Listing
+from hms_svc.core.ports import StoreUnavailable
+from hms_svc.local import key_document
 from hms_svc.local.key_use_file import KeyUseFile
-from hms_svc.local.whole_file import locked, replace_whole
+from hms_svc.local.whole_file import locked, replace_whole, target_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from hms_svc.core.ports import Clock
+    from hms_svc.core.ports import ApiKey, Clock
 
-VERSION = 1
-MAX_BYTES = 4_000_000
-"""Of the file; some 10,000 keys."""
 LOOK_EVERY_NS = 1_000_000_000
 """How long a change may go unseen."""
 _PRIVATE_FOLDER = 0o700
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_TOO_LARGE = f"larger than {key_document.MAX_BYTES} bytes: take keys that are revoked or expired out of its list"
 _Signature = tuple[int, int, int]
 
 
@@ -41,7 +37,6 @@ class KeyFile:
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
-        self._uses = KeyUseFile(path.with_name(f"{path.name}.used"))
         self._by_sha256: dict[str, ApiKey] = {}
         self._fault = ""
         self._signature: _Signature | None = None
@@ -57,18 +52,40 @@ class KeyFile:
             raise StoreUnavailable(self._fault)
         return self._by_sha256.get(sha256)
 
-    def all(self) -> list[ApiKey]:
-        """Every key, in the order they were made. Raises `StoreUnavailable`."""
-        uses = self._uses.read()
-        return [replace(key, last_used_s=uses.get(key.id)) for key in _read(self._path)]
+    def all(self) -> Listing:
+        """Every key. Uses that cannot be read are a fault of the listing. Raises `StoreUnavailable`."""
+        keys = _read(self._path)
+        try:
+            uses = self._uses().read()
+        except StoreUnavailable as error:
+            return Listing(keys, (str(error),), uses_known=False)
+        return Listing([replace(key, last_used_s=uses.get(key.id)) for key in keys])
 
-    def note_use(self, key: ApiKey, moment_s: int) -> None:
-        """Keep the last use of a key, in a file beside. Raises `StoreUnavailable`."""
-        self._uses.note(key.id, moment_s)
+    def get(self, key_id: str) -> ApiKey | None:
+        """The key with this id, whenever it was used; None when there is none. Raises `StoreUnavailable`."""
+        return next((key for key in _read(self._path) if key.id == key_id), None)
+
+    def note_uses(self, uses: Sequence[tuple[ApiKey, int]]) -> None:
+        """Keep the last uses of keys, in a file beside. Raises `StoreUnavailable`."""
+        self._uses().note({key.id: moment_s for key, moment_s in uses})
 
     def add(self, key: ApiKey) -> None:
         """Keep one more key. Raises `StoreUnavailable` if it was not kept."""
-        self._change(lambda keys: [*keys, key])
+        self._change(lambda keys: [*keys, key], is_growing=True)
+
+    def add_successor(self, key: ApiKey, old: ApiKey, now_s: int) -> ApiKey | None:
+        """Keep ``key`` if ``old`` is active at ``now_s``; ``old`` as it is then, None when it is gone.
+
+        Raises `StoreUnavailable` if it was not kept.
+        """
+        found: list[ApiKey] = []
+
+        def all_with_it(keys: list[ApiKey]) -> list[ApiKey]:
+            found.extend(one for one in keys if one.id == old.id)
+            return [*keys, key] if found and state_of(found[0], now_s) == "active" else keys
+
+        self._change(all_with_it, is_growing=True)
+        return found[0] if found else None
 
     def revoke(self, key_id: str, now_s: int) -> ApiKey | None:
         """Refuse a key from now on; the key as it is then, or None when there is none with this id.
@@ -118,81 +135,49 @@ class KeyFile:
         self._change(all_with_one)
         return changed[0] if changed else None
 
-    def _change(self, change: Callable[[list[ApiKey]], list[ApiKey]]) -> None:
+    def _change(self, change: Callable[[list[ApiKey]], list[ApiKey]], *, is_growing: bool = False) -> None:
+        path = target_of(self._path)
         try:
-            self._path.parent.mkdir(_PRIVATE_FOLDER, parents=True, exist_ok=True)
-            with locked(self._path.with_name(f"{self._path.name}.lock")):
-                _write(self._path, change(_read(self._path)))
+            path.parent.mkdir(_PRIVATE_FOLDER, parents=True, exist_ok=True)
+            with locked(path):
+                before = _read(path)
+                after = change(before)
+                if after != before:
+                    _write(path, after, is_growing=is_growing)
         except OSError as error:
-            raise StoreUnavailable(f"the key file {self._path} cannot be written: {error.strerror}") from error
+            raise StoreUnavailable(f"the key file {path} cannot be written: {error.strerror}") from error
+
+    def _uses(self) -> KeyUseFile:
+        path = target_of(self._path)
+        return KeyUseFile(path.with_name(f"{path.name}.used"))
 
 
-def _write(path: Path, keys: list[ApiKey]) -> None:
-    text = json.dumps({"version": VERSION, "keys": [_as_json(key) for key in keys]}, indent=1, ensure_ascii=False)
-    replace_whole(path, text.encode() + b"\n")
+def _write(path: Path, keys: list[ApiKey], *, is_growing: bool) -> None:
+    """A file that grows leaves room, so that each of its keys can be revoked whatever its size."""
+    stays = f"the key file {path} stays as it is, else it"
+    try:
+        text = key_document.write(keys, room=len(keys) * key_document.GROWTH if is_growing else 0)
+    except key_document.TooLarge:
+        raise StoreUnavailable(f"{stays} would be {_TOO_LARGE}") from None
+    except ValueError as error:
+        raise StoreUnavailable(f"{stays} could not be understood: {error}") from None
+    replace_whole(path, text)
 
 
 def _read(path: Path) -> list[ApiKey]:
     try:
         with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1)
+            text = file.read(key_document.MAX_BYTES + 1)
     except FileNotFoundError:
         return []
     except OSError as error:
         raise StoreUnavailable(_unreadable(path, error)) from error
-    if len(text) > MAX_BYTES:
-        raise StoreUnavailable(f"the key file {path} is larger than {MAX_BYTES} bytes")
     try:
-        return _keys(parse_object(text))
+        return key_document.read(text)
+    except key_document.TooLarge:
+        raise StoreUnavailable(f"the key file {path} is {_TOO_LARGE}") from None
     except ValueError as error:
         raise StoreUnavailable(f"the key file {path} cannot be understood: {error}") from None
-
-
-def _keys(document: dict[str, Any]) -> list[ApiKey]:
-    """The keys of a document. Raises `ValueError`, whose message holds nothing of them."""
-    if document.get("version") != VERSION:
-        raise ValueError(f"it is not of version {VERSION}")
-    members = document.get("keys")
-    if not isinstance(members, list):
-        raise ValueError("it has no list of keys")  # noqa: TRY004  (the text is of the wrong value)
-    keys = [_from_json(member, number) for number, member in enumerate(members, 1)]
-    if len({key.sha256 for key in keys}) != len(keys) or len({key.id for key in keys}) != len(keys):
-        raise ValueError("it has a key twice")
-    return keys
-
-
-def _as_json(key: ApiKey) -> dict[str, Any]:
-    return {
-        "id": key.id,
-        "name": key.name,
-        "owner": key.owner,
-        "sha256": key.sha256,
-        "scopes": sorted(key.scopes),
-        "plan": key.plan,
-        "created_s": key.created_s,
-        "expires_s": key.expires_s,
-        "revoked_s": key.revoked_s,
-    }
-
-
-def _from_json(member: Any, number: int) -> ApiKey:
-    if not isinstance(member, dict) or {*member, "plan"} != set(_as_json(ApiKey("", "", ""))):
-        raise ValueError(f"entry {number} does not have the members of a key")
-    member = {"plan": "", **member}  # which a file of before has not
-    texts = [member[name] for name in ("id", "name", "owner", "sha256", "plan")]
-    scopes = member["scopes"]
-    moments = [member["created_s"], *(member[name] for name in ("expires_s", "revoked_s") if member[name] is not None)]
-    if (
-        not all(isinstance(text, str) for text in texts)
-        or not member["id"]
-        or not member["owner"]
-        or not _SHA256.fullmatch(member["sha256"])
-        or not isinstance(scopes, list)
-        or not all(isinstance(scope, str) for scope in scopes)
-        or not all(type(moment) is int and 0 <= moment <= MAX_MOMENT for moment in moments)
-    ):
-        raise ValueError(f"entry {number} has a member of the wrong kind")
-    return ApiKey(**{**member, "scopes": frozenset(scopes)})
 
 
 def _unreadable(path: Path, error: OSError) -> str:

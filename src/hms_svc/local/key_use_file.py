@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 from hms_svc.core.credentials.claims import MAX_MOMENT
 from hms_svc.core.credentials.strict_json import parse_object
 from hms_svc.core.ports import StoreUnavailable
-from hms_svc.local.whole_file import locked, replace_whole
+from hms_svc.local.whole_file import locked, replace_whole, target_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 VERSION = 1
 MAX_BYTES = 4_000_000
+_REMEDY = "remove the file, and uses are noted anew"
 
 
 class KeyUseFile:
@@ -38,21 +40,29 @@ class KeyUseFile:
         try:
             return _uses(text)
         except ValueError as error:
-            remedy = "remove the file, and uses are noted anew"
             raise StoreUnavailable(
-                f"the uses of keys in {self._path} cannot be understood: {error}; {remedy}"
+                f"the uses of keys in {self._path} cannot be understood: {error}; {_REMEDY}"
             ) from None
 
-    def note(self, key_id: str, moment_s: int) -> None:
-        """Keep a use, unless a later one is kept. Raises `StoreUnavailable`."""
+    def note(self, uses: Mapping[str, int]) -> None:
+        """Keep last uses by key id, each unless a later one is kept. Raises `StoreUnavailable`."""
+        path = target_of(self._path)
         try:
-            with locked(self._path.with_name(f"{self._path.name}.lock")):
-                uses = self.read()
-                if uses.get(key_id, -1) < moment_s:
-                    document = {"version": VERSION, "last_used_s": {**uses, key_id: moment_s}}
-                    replace_whole(self._path, json.dumps(document, indent=1).encode() + b"\n")
+            with locked(path):
+                kept = self.read()
+                later = {key_id: moment_s for key_id, moment_s in uses.items() if kept.get(key_id, -1) < moment_s}
+                if later:
+                    self._write(path, {**kept, **later})
         except OSError as error:
             raise StoreUnavailable(f"the uses of keys in {self._path} cannot be written: {error.strerror}") from error
+
+    def _write(self, path: Path, uses: Mapping[str, int]) -> None:
+        text = json.dumps({"version": VERSION, "last_used_s": uses}, indent=1).encode() + b"\n"
+        if len(text) > MAX_BYTES:
+            raise StoreUnavailable(
+                f"the uses of keys in {self._path} would be larger than {MAX_BYTES} bytes; {_REMEDY}"
+            )
+        replace_whole(path, text)
 
 
 def _uses(text: bytes) -> dict[str, int]:

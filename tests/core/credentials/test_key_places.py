@@ -39,6 +39,12 @@ def test_each_line_of_a_repeated_header_is_a_key_of_its_own() -> None:
     assert [key for _, key in keys("", ("X-API-Key", "K"), ("x-api-key", "L"))] == ["K", "L"]
 
 
+@pytest.mark.parametrize("value", ["K,L", "K, L", "K ,\tL"])
+def test_keys_that_were_joined_with_a_comma_are_keys_of_their_own(value: str) -> None:
+    assert [key for _, key in keys("", ("X-API-Key", value))] == ["K", "L"]
+    assert len(keys("", ("X-API-Key", "K,"))) == 2
+
+
 def test_the_header_is_the_one_that_was_set_and_no_other() -> None:
     assert keys("", ("X-API-Key", "K"), api_key_header="X-Agency-Key") == []
     assert keys("", ("x-agency-key", "K"), api_key_header="X-Agency-Key") == [("X-Agency-Key", "K")]

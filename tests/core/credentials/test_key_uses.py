@@ -13,7 +13,7 @@ from hms_svc.core.errors import BadCredentials
 from hms_svc.core.ports import ApiKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 HOUR_S = NOW_S - NOW_S % 3_600
 KEY = ApiKey("key-1", "team", "1" * 64)
@@ -54,6 +54,39 @@ def test_nothing_is_written_before_the_work_is_done_nor_twice_while_it_waits() -
     noted.uses.note(KEY, NOW_S)
     assert noted.store.keys[0].last_used_s is None
     assert len(noted.waiting) == 1
+
+
+def test_uses_that_wait_are_written_in_one_go_and_those_that_come_meanwhile_in_the_next() -> None:
+    written: list[list[str]] = []
+    waiting: list[Callable[[], None]] = []
+
+    class Slow:
+        """Takes its time: more keys are used while it writes."""
+
+        def note_uses(self, noted: Sequence[tuple[ApiKey, int]]) -> None:
+            written.append(sorted(key.id for key, _ in noted))
+            if len(written) == 1:
+                for number in range(4, 7):
+                    uses.note(replace(KEY, id=f"key-{number}"), NOW_S)
+
+    uses = KeyUses(Slow(), waiting.append)
+    for number in range(1, 4):
+        uses.note(replace(KEY, id=f"key-{number}"), NOW_S)
+    for work in waiting:
+        work()
+    assert written == [["key-1", "key-2", "key-3"], ["key-4", "key-5", "key-6"]]
+
+
+def test_many_uses_that_cannot_be_noted_are_one_line_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    noted = Noted()
+    noted.store.down = True
+    for number in range(2, 6):
+        noted.uses.note(replace(KEY, id=f"key-{number}"), NOW_S)
+    noted.use(NOW_S)
+    (line,) = caplog.messages
+    assert line.endswith(" and 2 more is not noted: the key store is down")
+    noted.store.down = False
+    assert noted.use(NOW_S + 60) == HOUR_S
 
 
 def test_what_another_environment_noted_in_this_hour_is_not_written_again() -> None:

@@ -68,6 +68,13 @@ def issue(
     )
 
 
+def state_of(key: ApiKey, now_s: int) -> str:
+    """``active``, ``expired`` or ``revoked`` at a moment, in seconds since 1970."""
+    if key.revoked_s is not None:
+        return "revoked"
+    return "expired" if key.expires_s is not None and now_s >= key.expires_s else "active"
+
+
 def _base62(number: int, width: int) -> str:
     digits = []
     for _ in range(width):

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 MAX_TOKEN = 8192
 """Characters of a credential."""
 _SCHEME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}(?= |\Z)")
+_QUOTED = re.compile(r'"[^"]*"')
+_ONE_OF_OURS = re.compile(r"(?:\A|,)[ \t]*(?:bearer|apikey)(?=[ \t,]|\Z)", re.IGNORECASE)
+"""Where a credential of the gateway's own schemes begins: at the beginning, or after a comma."""
 _TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]+={0,2}")
 
 
@@ -34,12 +37,14 @@ class Authorization(NamedTuple):
 def read_authorization(headers: Headers) -> Authorization | None:
     """The Authorization field, or None where there is none.
 
-    Raises `Malformed` when there are several: which one counts must not be a matter of who reads them.
+    Raises `Malformed` when there are several: which one counts must not be a matter of who reads them. So it does when
+    a door or a proxy has joined them with commas: where ``Bearer`` or ``ApiKey`` begins a part, a comma can come from
+    nothing else, since no token68 holds one. Other schemes have commas of their own (Digest, AWS4-HMAC-SHA256).
     """
     value: str | None = headers.get("authorization")
     if value is None:
         return None
-    if "," in value and len(headers.all("authorization")) > 1:
+    if "," in value and (len(headers.all("authorization")) > 1 or _is_joined(value)):
         raise Malformed("There is more than one Authorization field")
     value = value.strip(" \t")
     scheme = _SCHEME.match(value)
@@ -52,3 +57,8 @@ def read_authorization(headers: Headers) -> Authorization | None:
     elif not _TOKEN68.fullmatch(token):
         fault = "it is not one token" if token else "it is empty"
     return Authorization(scheme.group().lower(), "" if fault else token, fault)
+
+
+def _is_joined(value: str) -> bool:
+    """Whether a value with a comma in it holds a credential of the gateway's own schemes, and so more than that."""
+    return _ONE_OF_OURS.search(_QUOTED.sub("", value)) is not None

@@ -7,9 +7,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from hms_svc.core.credentials.api_keys import sha256_of
-from hms_svc.core.credentials.key_places import keys_at
+from hms_svc.core.credentials.key_places import AUTHORIZATION
 from hms_svc.core.credentials.presented import KEY_DIGITS, CredentialInvalid, Presented
-from hms_svc.core.errors import Malformed
 from hms_svc.core.model import EMPTY, Caller
 
 if TYPE_CHECKING:
@@ -28,11 +27,10 @@ class ByApiKey:
         self._accepted = accepted
 
     async def identify(self, presented: Presented) -> Caller | None:
-        """The caller; None when there is no key. Raises `CredentialInvalid`, `StoreUnavailable` and `Malformed`."""
-        key = _presented_key(presented)
-        if key is None:
+        """The caller; None when there is no key. Raises `CredentialInvalid` and `StoreUnavailable`."""
+        if presented.api_key is None:
             return None
-        sha256 = sha256_of(key)
+        sha256 = sha256_of(_readable(*presented.api_key, presented))
         found = await self._store.find(sha256)
         if found is None or not hmac.compare_digest(found.sha256, sha256):
             raise CredentialInvalid("unknown API key")
@@ -52,17 +50,9 @@ class ByApiKey:
         )
 
 
-def _presented_key(presented: Presented) -> str | None:
-    """The one key that was presented; of several, it is not clear which one counts."""
-    keys = keys_at(presented.request, presented.route, presented.config)
+def _readable(place: str, key: str, presented: Presented) -> str:
+    """The key, if its place was filled as it should be."""
     authorization = presented.authorization
-    if authorization is not None and authorization.scheme == "apikey":
-        keys.append(("Authorization", authorization.token))
-    if len(keys) > 1:
-        raise Malformed(f"There is more than one API key: in {' and in '.join(place for place, _ in keys)}")
-    if not keys:
-        return None
-    ((place, key),) = keys
-    if place == "Authorization" and authorization is not None and authorization.fault:
+    if place == AUTHORIZATION and authorization is not None and authorization.fault:
         raise CredentialInvalid(f"the API key cannot be read: {authorization.fault}")
     return key

@@ -6,6 +6,7 @@ and key is all that an environment makes. A note that could not be made is a lin
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ PAUSE_S = 60
 """How long nothing is noted after the store was down."""
 MAX_ENTRIES = 10_000
 """Keys whose last note is remembered; some 2 MB."""
+MAX_SAID = 3
+"""Keys that a line in the log names."""
 _log = logging.getLogger(__name__)
 
 
@@ -32,6 +35,8 @@ class KeyUses:
         self._store = store
         self._later = later
         self._noted: dict[str, int] = {}
+        self._waiting: dict[str, tuple[ApiKey, int]] = {}
+        """By key id: what is written in one go, with what else came until then."""
         self._failed_s = -PAUSE_S
 
     def note(self, key: ApiKey, now_s: int) -> None:
@@ -42,18 +47,29 @@ class KeyUses:
         if len(self._noted) >= MAX_ENTRIES:
             self._noted.clear()
         self._noted[key.id] = hour_s
+        self._waiting[key.id] = (key, hour_s)
         try:
-            self._later(lambda: self._write(key, hour_s, now_s))
+            self._later(lambda: self._write(now_s))
         except RuntimeError as error:  # there is no thread to be had
-            self._failed(key, now_s, error)
+            self._failed([self._waiting.pop(key.id, (key, hour_s))], now_s, error)
 
-    def _write(self, key: ApiKey, hour_s: int, now_s: int) -> None:
+    def _write(self, now_s: int) -> None:
+        """Write all that waits; nothing is left to those who were asked to write it too."""
+        uses: list[tuple[ApiKey, int]] = []
+        with contextlib.suppress(KeyError):  # how an empty one says so, if another thread took the last
+            while True:
+                uses.append(self._waiting.popitem()[1])
+        if not uses:
+            return
         try:
-            self._store.note_use(key, hour_s)
+            self._store.note_uses(uses)
         except StoreUnavailable as error:
-            self._failed(key, now_s, error)
+            self._failed(uses, now_s, error)
 
-    def _failed(self, key: ApiKey, now_s: int, error: Exception) -> None:
-        self._noted.pop(key.id, None)
+    def _failed(self, uses: list[tuple[ApiKey, int]], now_s: int, error: Exception) -> None:
+        for key, _ in uses:
+            self._noted.pop(key.id, None)
         self._failed_s = now_s
-        _log.warning("the use of API key %s is not noted: %s", key.id, error)
+        ids = ", ".join(key.id for key, _ in uses[:MAX_SAID])
+        more = f" and {len(uses) - MAX_SAID} more" if len(uses) > MAX_SAID else ""
+        _log.warning("the use of API key %s%s is not noted: %s", ids, more, error)

@@ -24,3 +24,5 @@ class Presented(NamedTuple):
     authorization: Authorization | None
     route: Route
     config: Config
+    api_key: tuple[str, str] | None = None
+    """The one API key, if the route accepts any, and its place (`key_places.the_key`)."""
