@@ -74,6 +74,11 @@ class Authority:
         file.write_bytes(private + certificate.public_bytes(pem) + chain)
         return file
 
+    def renewed(self, by: Authority, *, serial: int) -> bytes:
+        """Another certificate of this authority's key, signed by ``by``, in PEM."""
+        certificate = by.sign(self._name, self._key, serial, authority=True)
+        return certificate.public_bytes(serialization.Encoding.PEM)
+
     def crl(
         self,
         *serials: int,

@@ -46,14 +46,30 @@ class RevokedBook:
         return certificate.serial in self.serials
 
 
+@dataclass
+class Signers:
+    """`Authorities` that have signed the certificates with these serial numbers."""
+
+    serials: tuple[str, ...] = ("0AF3",)
+    down: bool = False
+    asked: int = 0
+
+    async def have_signed(self, certificate: ClientCertificate) -> bool:
+        self.asked += 1
+        if self.down:
+            raise StoreUnavailable("no authorities")
+        return certificate.serial in self.serials
+
+
 def identify(
     certificate: ClientCertificate | None = GOOD,
     settings: ClientCertificates = NO_RULES,
     *,
     book: RevokedBook | None = None,
+    authorities: Signers | None = None,
     at_s: int = NOW_S,
 ) -> Caller | None:
-    scheme = ByCertificate(OwnedClock(at_s * 1_000_000_000), book)
+    scheme = ByCertificate(OwnedClock(at_s * 1_000_000_000), book, authorities)
     asked = Presented(request(certificate=certificate), None, route("mtls"), Config(client_certificates=settings))
     caller: Caller | None = drive(scheme.identify(asked))
     return caller
@@ -81,7 +97,7 @@ def by_rule(kind: str, pattern: str, certificate: ClientCertificate = GOOD, issu
     """Whether the rule, which is the only one, names the certificate's caller."""
     rule = CertificateRule(kind, pattern, "the caller", frozenset({"a"}), issuer)
     try:
-        caller = identify(certificate, ClientCertificates(callers=(rule,)))
+        caller = identify(certificate, ClientCertificates(callers=(rule,)), authorities=Signers())
     except CredentialInvalid:
         return False
     assert caller is not None
@@ -265,6 +281,37 @@ def test_a_name_of_another_kind_never_fits() -> None:
 def test_a_rule_can_be_for_one_authority() -> None:
     assert by_rule("cn", "batch", issuer="CN=Agency CA")
     assert not by_rule("cn", "batch", issuer="CN=Other CA")
+
+
+OF_ONE = ClientCertificates(
+    name="cn",
+    callers=(
+        CertificateRule("cn", "batch", "first", issuer="CN=Agency CA"),
+        CertificateRule("uri", "spiffe://agency.example/jobs/*", "second"),
+    ),
+)
+
+
+def test_a_rule_for_one_authority_does_not_fit_what_only_names_it() -> None:
+    for serials, name in ((("0AF3",), "first"), ((), "second")):
+        caller = identify(GOOD, OF_ONE, authorities=Signers(serials))
+        assert caller is not None
+        assert caller.name == name
+
+
+def test_while_it_cannot_be_told_who_signed_nobody_is_the_caller_of_such_a_rule() -> None:
+    for authorities in (Signers(down=True), None):
+        with pytest.raises(StoreUnavailable):
+            identify(GOOD, OF_ONE, authorities=authorities)
+
+
+def test_who_signed_is_asked_only_where_a_rule_hangs_on_it() -> None:
+    signers = Signers(down=True)
+    for certificate in (replace(GOOD, issuer="CN=Other CA"), replace(GOOD, common_names=("other",))):
+        caller = identify(certificate, OF_ONE, authorities=signers)
+        assert caller is not None
+        assert caller.name == "second"
+    assert signers.asked == 0
 
 
 def test_the_first_rule_that_fits_counts_whatever_the_order_of_the_names() -> None:

@@ -79,6 +79,7 @@ def _read(certificate: x509.Certificate, der: bytes) -> ClientCertificate:
         not_before_s=int(certificate.not_valid_before_utc.timestamp()),
         not_after_s=int(certificate.not_valid_after_utc.timestamp()),
         for_clients=_is_for_clients(extensions),
+        der=der,
     )
 
 
