@@ -215,6 +215,20 @@ def test_a_revoked_certificate_is_refused_by_the_authoritys_list(tmp_path: Path)
     )
 
 
+def test_what_a_revoked_authority_signed_is_refused_though_its_name_goes_on_with_a_new_key(tmp_path: Path) -> None:
+    site = Site(tmp_path, crl=True)
+    root = site.authority
+    (tmp_path / "new").mkdir()
+    old = Authority(tmp_path, "Issuing", above=root, serial=0xBAD)
+    new = Authority(tmp_path / "new", "Issuing", above=root, serial=0x600D)
+    site.crl.write_bytes(root.crl(0xBAD) + new.crl())
+    for bundle, status in ((root.pem + new.pem, 503), (root.pem + old.pem + new.pem, 401)):
+        root.file.write_bytes(bundle)
+        site.clock.advance(1)
+        assert site.ask(new.issue("batch", chain=new.pem)) == 200
+        assert site.ask(old.issue("batch", chain=old.pem)) == status
+
+
 def test_while_there_is_no_good_list_nobody_gets_in_by_certificate(tmp_path: Path) -> None:
     site = Site(tmp_path, crl=True)
     batch = site.authority.issue("batch", serial=7)
