@@ -12,6 +12,7 @@ from hms_svc.core.credentials.bearer import Authorization, read_authorization
 from hms_svc.core.credentials.by_api_key import ByApiKey
 from hms_svc.core.credentials.by_certificate import ByCertificate
 from hms_svc.core.credentials.by_token import ByToken
+from hms_svc.core.credentials.certificate_checks import CertificateChecks
 from hms_svc.core.credentials.presented import CredentialInvalid, Presented
 from hms_svc.core.errors import BadCredentials, Unavailable
 from hms_svc.core.model import EMPTY, NOBODY
@@ -67,10 +68,11 @@ class Authenticator:
         ``demo_tokens`` are believed as they are, so it is empty but for demonstrations. ``key_accepted`` is told of
         each good API key and when it came, in seconds since 1970.
         """
+        checks = CertificateChecks(clock, revocations)
         self._schemes: Mapping[str, _Scheme] = {
-            "oauth": ByToken(clock, key_source, introspection, demo_tokens),
+            "oauth": ByToken(clock, key_source, introspection, checks, demo_tokens),
             "api_key": ByApiKey(clock, key_store, key_accepted),
-            "mtls": ByCertificate(clock, revocations, authorities),
+            "mtls": ByCertificate(checks, authorities),
         }
 
     async def identify(self, request: Request, route: Route, config: Config) -> Caller:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import pytest
-from fakes_credentials import NOW_S, route
+from fakes_credentials import NOW_S, RevokedBook, route
 from hypothesis import given
 from hypothesis import strategies as st
 from worlds import OwnedClock, drive, request
 
 from hms_svc.core.config import CertificateRule, ClientCertificates, Config, RevokedCertificate
 from hms_svc.core.credentials.by_certificate import ByCertificate
+from hms_svc.core.credentials.certificate_checks import CertificateChecks
 from hms_svc.core.credentials.presented import CredentialInvalid, Presented
 from hms_svc.core.credentials.x509 import unreadable
 from hms_svc.core.model import Caller, ClientCertificate
@@ -29,21 +30,6 @@ GOOD = ClientCertificate(
 )
 NO_RULES = ClientCertificates()
 DNS = "DNS:batch.agency.example"
-
-
-@dataclass
-class RevokedBook:
-    """`Revocations` in memory."""
-
-    serials: tuple[str, ...] = ()
-    down: bool = False
-    asked: int = 0
-
-    async def is_revoked(self, certificate: ClientCertificate) -> bool:
-        self.asked += 1
-        if self.down:
-            raise StoreUnavailable("no list")
-        return certificate.serial in self.serials
 
 
 @dataclass
@@ -69,7 +55,7 @@ def identify(
     authorities: Signers | None = None,
     at_s: int = NOW_S,
 ) -> Caller | None:
-    scheme = ByCertificate(OwnedClock(at_s * 1_000_000_000), book, authorities)
+    scheme = ByCertificate(CertificateChecks(OwnedClock(at_s * 1_000_000_000), book), authorities)
     asked = Presented(request(certificate=certificate), None, route("mtls"), Config(client_certificates=settings))
     caller: Caller | None = drive(scheme.identify(asked))
     return caller
