@@ -214,6 +214,30 @@ def test_the_same_name_twice_is_one_name() -> None:
     assert name_of(twice, ClientCertificates(name="dns")) == "a.example"
 
 
+@pytest.mark.parametrize("odd", ["ev\nil", "a\0b", "\x7f", "a\x85b", "a\u202eb", "a\u2066b", "\ud800", "a\u200bb"])
+def test_what_cannot_be_printed_names_nobody(odd: str) -> None:
+    """Line breaks, NUL, marks that turn the text round: tokens and keys may not have them in a name either."""
+    told = "the client certificate names nobody in printable text"
+    certificate = replace(GOOD, subject="", sans=(f"DNS:{odd}",), common_names=(odd,))
+    assert cause(certificate, ClientCertificates(name="cn")) == told
+    assert cause(certificate) == told
+    assert name_of(certificate, ClientCertificates(callers=(CertificateRule("cn", odd, "batch"),))) == "batch"
+
+
+def test_names_in_any_script_are_names() -> None:
+    for name in ("Müller & Söhne", "株式会社", "שלום"):
+        assert name_of(replace(GOOD, common_names=(name,)), ClientCertificates(name="cn")) == name
+
+
+@given(st.text(max_size=20))
+def test_a_callers_own_name_is_printable(text: str) -> None:
+    for certificate, kind in ((replace(GOOD, common_names=(text,)), "cn"), (replace(GOOD, subject=text), "subject")):
+        try:
+            assert name_of(certificate, ClientCertificates(name=kind)).isprintable()
+        except CredentialInvalid as refused:
+            assert str(refused).startswith("the client certificate ")  # noqa: PT017  (either is right)
+
+
 def test_a_name_has_its_bounds() -> None:
     told = "the client certificate's name is longer than 1024 characters"
     assert cause(replace(GOOD, subject="CN=" + "x" * 1_022)) == told

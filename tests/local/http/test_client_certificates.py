@@ -123,6 +123,7 @@ BAD: dict[str, dict[str, Any]] = {
     "expired": {"starts": -2 * DAY, "ends": -DAY / 24},
     "not yet valid": {"starts": DAY / 24, "ends": DAY},
     "for servers only": {"usages": [ExtendedKeyUsageOID.SERVER_AUTH]},
+    "for any use": {"usages": [ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]},
 }
 
 
@@ -132,6 +133,11 @@ def test_a_bad_certificate_does_not_get_through_the_handshake(site: Site, versio
     site.version = version
     assert site.ask(site.authority.issue("batch", **BAD[case])) == NO_HANDSHAKE
     assert site.around.records == []
+
+
+@pytest.mark.parametrize("case", ["for servers only", "for any use"])
+def test_what_the_handshake_takes_for_no_clients_is_none_at_any_door(site: Site, case: str) -> None:
+    assert not from_pem(certificate_pem(site.authority.issue("batch", **BAD[case]))).for_clients
 
 
 @VERSIONS

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import TYPE_CHECKING
 
 from hms_svc.core.credentials.certificate_names import fits, own_name
-from hms_svc.core.credentials.presented import KEY_DIGITS, CredentialInvalid, Presented
+from hms_svc.core.credentials.presented import KEY_DIGITS, Presented
 from hms_svc.core.model import Caller
 from hms_svc.core.ports import StoreUnavailable
 
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
     from hms_svc.core.credentials.certificate_checks import CertificateChecks
     from hms_svc.core.model import ClientCertificate
     from hms_svc.core.ports import Authorities
-
-_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
-"""What JSON can hold and no service can be told: a half of a surrogate pair is no text in UTF-8."""
 
 
 class ByCertificate:
@@ -39,8 +35,6 @@ class ByCertificate:
         serial, issuer = certificate.serial, certificate.issuer
         rule = await self._rule_for(certificate, settings)
         name, scopes = (rule.name, rule.scopes) if rule else (own_name(certificate, settings), frozenset())
-        if not name or _HALF_A_PAIR.search(name):
-            raise CredentialInvalid("the client certificate names nobody")
         await self._checks.check_lists(certificate)
         unique = f"{issuer}\n{serial}"
         return Caller(

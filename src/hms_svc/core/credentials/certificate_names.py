@@ -34,6 +34,8 @@ def own_name(certificate: ClientCertificate, settings: ClientCertificates) -> st
     if settings.callers and not settings.name:
         raise CredentialInvalid("the client certificate fits none of client_certificates.callers")
     name = _only_name(certificate, settings.name or "subject")
+    if not name or not name.isprintable():
+        raise CredentialInvalid("the client certificate names nobody in printable text")
     if len(name) > MAX_NAME:
         raise CredentialInvalid(f"the client certificate's name is longer than {MAX_NAME} characters")
     if any(name == rule.name for rule in settings.callers):
