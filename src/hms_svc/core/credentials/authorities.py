@@ -1,7 +1,8 @@
 """The authorities that a door believes, and which of them has signed a certificate: told by the key, not by the name.
 
 An authority can write any name into a certificate below its own, another authority's too, and the chain still verifies.
-So a certificate is of the authority that it names only if one of that name in the door's own bundle has signed it.
+So a certificate is of the authority that it names only if one of that name in the door's own bundle has signed it. The
+chain that a handshake verified would not do: a resumed session has none, and API Gateway shows none.
 """
 
 from __future__ import annotations
