@@ -41,7 +41,9 @@ def name(common: str, organisation: str = "Agency") -> x509.Name:
 class Authority:
     """Signs certificates and revocation lists, and keeps certificates as files in ``folder``."""
 
-    def __init__(self, folder: Path, common: str = "Test CA", *, above: Authority | None = None, **more: Any) -> None:
+    def __init__(
+        self, folder: Path, common: str = "Test CA", *, above: Authority | None = None, serial: int = 77, **more: Any
+    ) -> None:
         """``above`` is the authority that signs this one's certificate; without it, it signs its own.
 
         ``more`` is as `sign` takes it.
@@ -51,7 +53,7 @@ class Authority:
         self._name = name(common)
         self.file = folder / f"{common}.pem"
         signer = above or self
-        self.certificate = signer.sign(self._name, self._key, 1 if above is None else 77, authority=True, **more)
+        self.certificate = signer.sign(self._name, self._key, serial, authority=True, **more)
         self.pem = self.certificate.public_bytes(serialization.Encoding.PEM)
         self.file.write_bytes(self.pem)
 
@@ -74,23 +76,36 @@ class Authority:
         file.write_bytes(private + certificate.public_bytes(pem) + chain)
         return file
 
+    def renewed(self, by: Authority, *, serial: int) -> bytes:
+        """Another certificate of this authority's key, signed by ``by``, in PEM."""
+        certificate = by.sign(self._name, self._key, serial, authority=True)
+        return certificate.public_bytes(serialization.Encoding.PEM)
+
     def crl(
         self,
         *serials: int,
         now: dt.datetime | None = None,
         ends: dt.timedelta = _DAY,
         extensions: Iterable[x509.ExtensionType] = (),
+        of_entries: Iterable[x509.ExtensionType] = (),
+        critical: bool = True,
+        begins: dt.timedelta = -2 * _DAY,
         algorithm: hashes.SHA224 | hashes.SHA256 | None = None,
     ) -> bytes:
-        """A CRL that revokes these, in PEM, whose next update is due ``ends`` from ``now``."""
+        """A CRL that revokes these, in PEM, whose next update is due ``ends`` from ``now``.
+
+        All its extensions, and those of each entry, are ``critical`` or are not.
+        """
         now = now or dt.datetime.now(dt.UTC)
-        builder = x509.CertificateRevocationListBuilder().issuer_name(self._name).last_update(now - 2 * _DAY)
+        builder = x509.CertificateRevocationListBuilder().issuer_name(self._name).last_update(now + begins)
         builder = builder.next_update(now + ends)
         for serial in serials:
-            revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - _DAY).build()
-            builder = builder.add_revoked_certificate(revoked)
+            revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - _DAY)
+            for extension in of_entries:
+                revoked = revoked.add_extension(extension, critical=critical)
+            builder = builder.add_revoked_certificate(revoked.build())
         for extension in extensions:
-            builder = builder.add_extension(extension, critical=True)
+            builder = builder.add_extension(extension, critical=critical)
         return builder.sign(self._key, algorithm or hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
     def sign(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from hms_svc.core.config import Issuer, Route
     from hms_svc.core.model import Request, Response
-    from hms_svc.core.ports import Revocations, T
+    from hms_svc.core.ports import Authorities, Revocations, T
 
 ALICE = Caller(name="alice", via="oauth", scopes=frozenset({"claims:read"}), token_key="alices")
 GUEST = Caller(name="guest", via="oauth", token_key="guests")
@@ -82,6 +82,7 @@ class Door:
         clock: OwnedClock | None = None,
         authenticator: Authenticator | None = None,
         revocations: Revocations | None = None,
+        authorities: Authorities | None = None,
         **config: Any,
     ) -> None:
         """``authenticator``: who knows issuers and keys, instead of one that knows two demo tokens only."""
@@ -101,6 +102,7 @@ class Door:
                     key_store=ListedKeys(self.keys),
                     introspection=Answers(down=True),
                     revocations=revocations,
+                    authorities=authorities,
                     demo_tokens={"alices-token": ALICE, "guests-token": GUEST},
                 ),
                 limiter=Limiter(limits, limits),

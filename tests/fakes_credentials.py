@@ -18,7 +18,7 @@ from fakes_introspection import Answers
 from worlds import OwnedClock, drive, request
 
 from hms_svc.core.authenticate import Authenticator
-from hms_svc.core.config import Config, Issuer, Redirect, Route
+from hms_svc.core.config import ClientCertificates, Config, Issuer, Redirect, Route
 from hms_svc.core.credentials.key_listing import Listing
 from hms_svc.core.credentials.key_uses import KeyUses
 from hms_svc.core.model import Caller
@@ -193,6 +193,21 @@ def route(*auth: str, **more: Any) -> Route:
     return Route(name="a-route", path="/a", action=Redirect(), auth=auth, **more)
 
 
+@dataclass
+class RevokedBook:
+    """`Revocations` in memory."""
+
+    serials: tuple[str, ...] = ()
+    down: bool = False
+    asked: int = 0
+
+    async def is_revoked(self, certificate: ClientCertificate) -> bool:
+        self.asked += 1
+        if self.down:
+            raise StoreUnavailable("no list")
+        return certificate.serial in self.serials
+
+
 class Desk:
     """An authenticator with everything around it in the test's hands."""
 
@@ -201,6 +216,8 @@ class Desk:
         self.source = KeySet(list(members)) if members else KeySet()
         self.store = KeyBook()
         self.introspection = Answers()
+        self.revoked = RevokedBook()
+        self.client_certificates = ClientCertificates()
         self.issuers = issuers
         self.later: list[Callable[[], None]] = []
         """What is to be done when the caller has its answer."""
@@ -210,6 +227,7 @@ class Desk:
             key_store=self.store,
             key_accepted=KeyUses(self.store, self.later.append).note,
             introspection=self.introspection,
+            revocations=self.revoked,
             demo_tokens={"demo-user-token": Caller("demo-user", "oauth", token_key="demo-user")},
         )
 
@@ -217,7 +235,8 @@ class Desk:
         self, *lines: tuple[str, str], auth: Iterable[str] = ("oauth",), certificate: ClientCertificate | None = None
     ) -> Caller:
         asked = request(headers=[("Host", "a"), *lines], certificate=certificate)
-        caller: Caller = drive(self.authenticator.identify(asked, route(*auth), Config(issuers=self.issuers)))
+        config = Config(issuers=self.issuers, client_certificates=self.client_certificates)
+        caller: Caller = drive(self.authenticator.identify(asked, route(*auth), config))
         return caller
 
     def bearer(self, text: str, *, auth: Iterable[str] = ("oauth",)) -> Caller:

@@ -28,6 +28,7 @@ from hms_svc.local.admin import Admin
 from hms_svc.local.admin_limits import LimitsDesk
 from hms_svc.local.audit_file import AuditFile
 from hms_svc.local.audit_ops import OpsSink
+from hms_svc.local.authority_file import AuthorityFile
 from hms_svc.local.crl_file import CrlFile
 from hms_svc.local.demo_credentials import DEMO_TOKENS, DemoIssuer, WithDemoIssuer
 from hms_svc.local.http.upstream import HttpUpstream
@@ -138,6 +139,7 @@ def assemble(
             key_accepted=KeyUses(keys, uses.later).note,
             introspection=SharedIntrospection(Introspector(issuers, secrets, clock)),
             revocations=_revocations(settings, clock),
+            authorities=AuthorityFile(settings.client_ca, clock) if settings.client_ca else None,
             demo_tokens=DEMO_TOKENS if settings.demo else {},
         ),
         limiter=Limiter(limits, limits),

@@ -12,7 +12,8 @@ from aws.cloud import CONTEXT, Cloud, aws, event
 from botocore.exceptions import ClientError, ConnectTimeoutError
 from worlds import OwnedClock, drive
 
-from hms_svc.aws.s3_crl import S3Crl, crl_client
+from hms_svc.aws.s3_crl import S3Crl
+from hms_svc.aws.s3_objects import objects_client
 from hms_svc.aws.settings import RouterSettingInvalid, RouterSettings
 from hms_svc.core.credentials.x509 import from_pem
 from hms_svc.core.ports import StoreUnavailable
@@ -137,7 +138,7 @@ def test_the_router_asks_the_lists_and_pins_the_truststores_version(aws: Cloud, 
 
 
 def test_a_client_is_made_for_the_region_of_the_function(aws: Cloud) -> None:
-    assert crl_client().meta.region_name == "us-east-1"
+    assert objects_client().meta.region_name == "us-east-1"
 
 
 WHOLE = {"HMS_SVC_ROUTES": "ssm:/r", "HMS_SVC_LIMITS": "memory:", "HMS_SVC_AUDIT": "log:"}

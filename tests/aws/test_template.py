@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from hms_svc.aws.settings import RouterSettingInvalid, RouterSettings
 from hms_svc.aws.telemetry import INSTEAD
 
 if TYPE_CHECKING:
@@ -273,6 +274,35 @@ def test_the_routers_settings_name_their_kind_of_store() -> None:
         "HMS_SVC_AUDIT": "firehose",
         "HMS_SVC_JOBS": "sqs",
     }
+
+
+def test_the_router_knows_and_may_read_the_truststore_wherever_there_is_one() -> None:
+    """A rule for the certificates of one authority needs it, with revocation lists or without."""
+    variables = properties("RouterFunction")["Environment"]["Variables"]
+    assert variables["HMS_SVC_CLIENT_CA"]["Fn::If"][0] == "WithTruststore"
+    found = [
+        (name, part["Fn::If"][0])
+        for name in ("RouterRole", "S3Endpoint")
+        for part in inside(properties(name))
+        if isinstance(part, dict) and "Fn::If" in part and "'ReadTruststore" in str(part["Fn::If"][1:])
+        if part["Fn::If"][0] != "WithTruststoreVersion"
+    ]
+    assert found == [("RouterRole", "WithTruststore"), ("S3Endpoint", "WithTruststore")]
+
+
+@pytest.mark.parametrize(("parameter", "setting"), [("TruststoreUri", "client_ca"), ("CrlUri", "crl")])
+@pytest.mark.parametrize(
+    "place", ["trust/partners.pem", "a.b-c/d/e_(1)!'.pem", "trust/a b.pem", "trust/*", "T/a", "trust/", "trust/a+b"]
+)
+def test_the_template_takes_a_place_in_s3_that_the_router_takes_too(parameter: str, setting: str, place: str) -> None:
+    by_template = re.search(template()["Parameters"][parameter]["AllowedPattern"], f"s3://{place}") is not None
+    needed = {"HMS_SVC_ROUTES": "ssm:/r", "HMS_SVC_LIMITS": "memory:", "HMS_SVC_AUDIT": "log:"}
+    both = {"HMS_SVC_CLIENT_CA": "s3:trust/a", f"HMS_SVC_{setting.upper()}": f"s3:{place}"}
+    try:
+        by_router = getattr(RouterSettings.from_environment(needed | both), setting) == place
+    except RouterSettingInvalid:
+        by_router = False
+    assert by_template is by_router
 
 
 def test_the_routes_are_not_a_resource_that_a_deployment_would_put_back() -> None:

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from worlds import CountingRandomness, drive, request
 
 from hms_svc.core.authenticate import Authenticator
-from hms_svc.core.config import Config, Issuer
+from hms_svc.core.config import CertificateRule, ClientCertificates, Config, Issuer, RevokedCertificate
 from hms_svc.core.credentials.api_keys import issue
 from hms_svc.core.errors import BadCredentials, Malformed, Refusal, Unavailable
 from hms_svc.core.model import NOBODY, ClientCertificate
@@ -229,6 +229,58 @@ def test_a_bound_token_is_good_with_its_certificate_only() -> None:
 def test_a_certificate_whose_thumbprint_the_door_does_not_know_proves_nothing() -> None:
     refusal = refused(Desk(), ("Authorization", f"Bearer {BOUND}"), certificate=CERTIFICATE)
     assert refusal.cause == "the token is bound to a client certificate, and none came with it"
+
+
+HELD: dict[str, tuple[dict[str, Any], str]] = {
+    "over": ({"not_after_s": NOW_S - 1}, "the client certificate expired 1 s ago"),
+    "not yet": ({"not_before_s": NOW_S + 1}, "the client certificate is valid in 1 s"),
+    "not for clients": ({"for_clients": False}, "the client certificate is not for authenticating clients"),
+    "revoked in the routes": ({"serial": "0B"}, "the client certificate 0B is revoked in routes.yml"),
+    "revoked of one authority": ({"serial": "0C"}, "the client certificate 0C is revoked in routes.yml"),
+    "revoked by a list": ({"serial": "0D"}, "the client certificate 0D is revoked by an authority's list"),
+}
+
+
+@pytest.mark.parametrize("case", HELD)
+def test_a_bound_token_is_as_good_as_its_certificate(case: str) -> None:
+    changed, cause = HELD[case]
+    desk = Desk(issuers=(replace(AGENCY, certificate_bound=True),))
+    desk.client_certificates = ClientCertificates(
+        revoked=frozenset({RevokedCertificate("0B"), RevokedCertificate("0C", "CN=Agency CA")})
+    )
+    desk.revoked.serials = ("0D",)
+    line = ("Authorization", f"Bearer {BOUND}")
+    for _ in range(2):  # the second time it is known already
+        assert desk.identify(line, certificate=WITH_THUMBPRINT).via == "oauth"
+        assert refused(desk, line, certificate=replace(WITH_THUMBPRINT, **changed)).cause == cause
+
+
+def test_a_bound_token_ends_with_its_certificate_on_a_connection_that_goes_on() -> None:
+    desk, line = Desk(), ("Authorization", f"Bearer {BOUND}")
+    assert desk.identify(line, certificate=WITH_THUMBPRINT).via == "oauth"
+    desk.clock.advance(61)
+    assert refused(desk, line, certificate=WITH_THUMBPRINT).cause == "the client certificate expired 1 s ago"
+
+
+def test_while_the_lists_cannot_be_had_no_bound_token_is_believed() -> None:
+    desk = Desk()
+    desk.revoked.down = True
+    line = ("Authorization", f"Bearer {BOUND}")
+    with pytest.raises(Unavailable) as refusal:
+        desk.identify(line, certificate=WITH_THUMBPRINT)
+    assert refusal.value.cause == "no list"
+    anothers = refused(desk, line, certificate=replace(WITH_THUMBPRINT, thumbprint="A" * 43))
+    assert anothers.cause == "the token is bound to another client certificate"
+    assert desk.bearer(token()).name == "alice"  # is bound to nothing
+    assert desk.identify(("Authorization", f"Bearer {token()}"), certificate=WITH_THUMBPRINT).name == "alice"
+    assert desk.revoked.asked == 1
+
+
+def test_whom_the_certificate_of_a_bound_token_names_is_no_matter() -> None:
+    desk = Desk()
+    desk.client_certificates = ClientCertificates(callers=(CertificateRule("cn", "other", "other"),))
+    nameless = replace(WITH_THUMBPRINT, subject="", sans=())
+    assert desk.identify(("Authorization", f"Bearer {BOUND}"), certificate=nameless).name == "alice"
 
 
 def test_an_issuer_may_be_held_to_bound_tokens() -> None:
@@ -456,16 +508,22 @@ def test_a_field_that_speaks_of_a_certificate_is_not_believed(name: str) -> None
     assert refused(Desk(), (name, "CN=batch,O=Agency"), auth=("mtls",)).cause == "no client certificate"
 
 
-@pytest.mark.parametrize("subject", ["CN=\ud800", ""])
+@pytest.mark.parametrize("subject", ["CN=\ud800", "CN=a\u202eb", ""])
 def test_a_certificate_whose_name_is_no_text_names_nobody(subject: str) -> None:
     """Half a surrogate pair, which JSON can hold: what cannot be written on the wire ended in a 500."""
     odd = replace(CERTIFICATE, subject=subject, sans=("DNS:\udfff",))
-    assert refused(Desk(), auth=("mtls",), certificate=odd).cause == "the client certificate names nobody"
+    assert (
+        refused(Desk(), auth=("mtls",), certificate=odd).cause
+        == "the client certificate names nobody in printable text"
+    )
 
 
 def test_a_certificate_whose_only_name_is_empty_names_nobody() -> None:
     odd = replace(CERTIFICATE, subject="", sans=("",))
-    assert refused(Desk(), auth=("mtls",), certificate=odd).cause == "the client certificate names nobody"
+    assert (
+        refused(Desk(), auth=("mtls",), certificate=odd).cause
+        == "the client certificate names nobody in printable text"
+    )
 
 
 # Any of several

@@ -118,6 +118,44 @@ def test_identity_is_what_the_gateway_says_and_nobody_else(name: str) -> None:
     assert wire.headers["X-HMS-Scopes"] == "claims:read claims:write"
 
 
+OF_CERTIFICATES = [
+    "Client-Cert",
+    "Client-Cert-Chain",
+    "client_cert",
+    "X-Client-Cert",
+    "X-Client-Cert-Subject",
+    "X-SSL-Client-Cert",
+    "X_SSL_CLIENT_CERT",
+    "X-SSL-Cert",
+    "X-Amzn-Mtls-Clientcert",
+    "X-Amzn-Mtls-Clientcert-Leaf",
+    "X-Forwarded-Client-Cert",
+]
+
+
+@pytest.mark.parametrize("name", OF_CERTIFICATES)
+def test_no_service_hears_of_a_certificate_from_the_client(name: str) -> None:
+    """RFC 9440, section 2.4: a service that believes such a field believes its proxy to have checked it."""
+    wire = seen((name, "made-up"), ("X-Other", "1"))
+    assert "made-up" not in str(wire.headers.lines)
+    assert wire.headers["X-Other"] == "1"
+
+
+@pytest.mark.parametrize("name", ["Client-Certainty", "X-Client-Certified", "X-SSL-Protocol", "My-Client-Cert"])
+def test_a_field_whose_name_only_begins_so_is_the_callers(name: str) -> None:
+    assert seen((name, "1")).headers[name] == "1"
+
+
+def test_the_route_and_its_policies_may_speak_of_certificates() -> None:
+    edits = HeaderEdits(set=(("X-SSL-Cert", "none"),), remove=frozenset({"Client-Cert"}))
+    wire = seen(
+        ("X-Client-Cert", "made-up"), ("X-SSL-Cert", "made-up"), fields=(("X-Client-Cert", "true"),),
+        route={"request_headers": edits},
+    )  # fmt: skip
+    assert wire.headers.all("X-Client-Cert") == ["true"]
+    assert wire.headers.all("X-SSL-Cert") == ["none"]
+
+
 def test_nobody_has_no_name() -> None:
     wire = seen(("X-HMS-Caller", "admin"), caller=NOBODY)
     assert wire.headers["X-HMS-Auth"] == "none"

@@ -133,6 +133,24 @@ def policy_route(policy: Policy, **more: Any) -> Route:
     return route(policies=(PolicyUse("says.Says", policy),), **more)
 
 
+def test_a_policy_is_not_told_by_the_caller_who_it_is() -> None:
+    """A policy knows that from ``req.caller``; one that reads the gateway's own fields must not be led astray."""
+    says = Says(Verdict.pass_())
+    forged = [
+        "X-HMS-Caller",
+        "x_hms_scopes",
+        "X-Hms-Auth",
+        "Client-Cert",
+        "X_SSL_Client_Cert",
+        "X-Forwarded-Client-Cert",
+    ]
+    lines = [("Host", "a"), *((name, "admin") for name in forged), ("X-Forwarded-For", "192.0.2.9"), ("X-Own", "1")]
+    assert Door(policy_route(says)).ask(request(path="/public/faq", headers=lines)).status == 200
+    (req,) = says.seen
+    assert [line for line in req.headers.lines if line[1] == "admin"] == []
+    assert (req.headers["Host"], req.headers["X-Forwarded-For"], req.headers["X-Own"]) == ("a", "192.0.2.9", "1")
+
+
 @pytest.mark.parametrize(
     ("verdict", "status", "detail"),
     [

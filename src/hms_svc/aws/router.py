@@ -17,7 +17,15 @@ from hms_svc.aws.issuer_keys import FetchedKeys
 from hms_svc.aws.policy_runner import LambdaPolicyRunner
 from hms_svc.aws.ssm_client import router_client
 from hms_svc.aws.ssm_routes import SsmRoutes
-from hms_svc.aws.stores import LateIntrospection, audit_sink, job_queue, key_stores, limit_store, revocations
+from hms_svc.aws.stores import (
+    LateIntrospection,
+    audit_sink,
+    authorities,
+    job_queue,
+    key_stores,
+    limit_store,
+    revocations,
+)
 from hms_svc.aws.telemetry import Telemetry
 from hms_svc.aws.traced import TracedUpstream
 from hms_svc.aws.upstream import RequestsUpstream
@@ -97,6 +105,7 @@ class Router:
                 key_accepted=KeyUses(key_uses, self._later).note,
                 introspection=LateIntrospection(clock),
                 revocations=revocations(self._settings, clock),
+                authorities=authorities(self._settings, clock),
             ),
             limiter=Limiter(limit_store(self._settings, clock, count), MemoryLimits(clock)),
             policies=PolicyStep(LambdaPolicyRunner()),

@@ -48,7 +48,8 @@ class RouterSettings(NamedTuple):
     crl: str | None = None
     """The S3 object of the revocation lists of client certificates, ``BUCKET/KEY``; None: no list is asked."""
     client_ca: str | None = None
-    """The S3 object of the authorities that sign them: API Gateway's truststore, with its version if it has one."""
+    """The S3 object of the authorities that sign them: API Gateway's truststore, with its version if it has one.
+    None: no rule with an ``issuer`` can be followed."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> RouterSettings:

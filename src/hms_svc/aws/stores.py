@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hms_svc.core.ports import (
         ApiKey,
         AuditSink,
+        Authorities,
         Clock,
         Introspection,
         JobQueue,
@@ -84,9 +85,20 @@ def revocations(settings: RouterSettings, clock: Clock) -> Revocations | None:
     """The lists in S3; None where no list is asked."""
     if settings.crl is None or settings.client_ca is None:
         return None
-    from hms_svc.aws.s3_crl import S3Crl, crl_client
+    from hms_svc.aws.s3_crl import S3Crl
+    from hms_svc.aws.s3_objects import objects_client
 
-    return S3Crl(settings.crl, settings.client_ca, crl_client, clock)
+    return S3Crl(settings.crl, settings.client_ca, objects_client, clock)
+
+
+def authorities(settings: RouterSettings, clock: Clock) -> Authorities | None:
+    """The truststore in S3; None where it is not known."""
+    if settings.client_ca is None:
+        return None
+    from hms_svc.aws.s3_authorities import S3Authorities
+    from hms_svc.aws.s3_objects import objects_client
+
+    return S3Authorities(settings.client_ca, objects_client, clock)
 
 
 def audit_sink(settings: RouterSettings, count: Callable[[str, int], None]) -> FlushedSink:

@@ -12,6 +12,7 @@ from hms_svc.core.credentials.bearer import Authorization, read_authorization
 from hms_svc.core.credentials.by_api_key import ByApiKey
 from hms_svc.core.credentials.by_certificate import ByCertificate
 from hms_svc.core.credentials.by_token import ByToken
+from hms_svc.core.credentials.certificate_checks import CertificateChecks
 from hms_svc.core.credentials.key_places import the_key
 from hms_svc.core.credentials.presented import CredentialInvalid, Presented
 from hms_svc.core.errors import BadCredentials, Unavailable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from hms_svc.core.config import Config, Route
     from hms_svc.core.model import Caller, Request
-    from hms_svc.core.ports import ApiKey, Clock, Introspection, KeySource, KeyStore, Revocations
+    from hms_svc.core.ports import ApiKey, Authorities, Clock, Introspection, KeySource, KeyStore, Revocations
 
 _CHALLENGES = {
     "oauth": 'Bearer realm="hms-svc"',
@@ -57,18 +58,22 @@ class Authenticator:
         key_store: KeyStore,
         introspection: Introspection,
         revocations: Revocations | None = None,
+        authorities: Authorities | None = None,
         key_accepted: Callable[[ApiKey, int], None] = lambda key, now_s: None,  # noqa: ARG005  (nobody is told)
         demo_tokens: Mapping[str, Caller] = EMPTY,
     ) -> None:
         """Over its ports; without ``revocations`` no list of revoked certificates is configured.
 
+        Without ``authorities`` no rule can be followed that is for the certificates of one of them.
+
         ``demo_tokens`` are believed as they are, so it is empty but for demonstrations. ``key_accepted`` is told of
         each good API key and when it came, in seconds since 1970.
         """
+        checks = CertificateChecks(clock, revocations)
         self._schemes: Mapping[str, _Scheme] = {
-            "oauth": ByToken(clock, key_source, introspection, demo_tokens),
+            "oauth": ByToken(clock, key_source, introspection, checks, demo_tokens),
             "api_key": ByApiKey(clock, key_store, key_accepted),
-            "mtls": ByCertificate(clock, revocations),
+            "mtls": ByCertificate(checks, authorities),
         }
 
     async def identify(self, request: Request, route: Route, config: Config) -> Caller:

@@ -249,7 +249,7 @@ class CertificateRule:
     """The caller's."""
     scopes: frozenset[str] = frozenset()
     issuer: str = ""
-    """The authority that must have signed it; empty for any."""
+    """The authority that must have signed it, one of the door's own; empty for any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +258,7 @@ class RevokedCertificate:
 
     serial: str
     issuer: str = ""
-    """Empty: whoever signed it."""
+    """As the certificate names it, so whoever signs in this name is met too. Empty: whoever signed it."""
 
 
 @dataclass(frozen=True, slots=True)

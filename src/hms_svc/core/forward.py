@@ -2,11 +2,13 @@
 
 What the service sees is the caller's request less what belongs to one connection only (RFC 9110, section 7.6.1), plus
 what the gateway alone may say: who calls, from where, under which name. The same names from a client are dropped, in
-any case and with ``_`` for ``-``, which some servers read as the same.
+any case and with ``_`` for ``-``, which some servers read as the same; and so are those by which other proxies tell of
+a client's certificate, as the service may believe them.
 """
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
@@ -49,6 +51,10 @@ SET_BY_THE_GATEWAY = frozenset(
     {"host", "content-length", "expect", "forwarded", "x-real-ip", "x-request-id", "traceparent", "tracestate"}
 )
 _PREFIXES_OF_THE_GATEWAY = ("x-hms-", "x-forwarded-")
+_WHO_CALLS = re.compile(
+    r"x-hms-.*|(?:(?:x-|x-ssl-|x-forwarded-)?client-cert|x-ssl-cert|x-amzn-mtls-clientcert)(?:-.*)?", re.DOTALL
+)
+"""What the gateway says of a caller, and what proxies say of a client's certificate: RFC 9440, Envoy, nginx, AWS."""
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F))).replace("%", "")
 
 
@@ -136,7 +142,7 @@ def upstream_headers(admitted: Admitted) -> list[tuple[str, str]]:
     arrival, caller = admitted.arrival, admitted.caller
     received = arrival.request.headers
     fields = received.joined()
-    lines = [line for line in received.lines if is_the_callers(line[0])]
+    lines = [line for line in received.lines if _goes_on(line[0])]
     if "connection" in fields:
         named = connection_options(received)
         lines = [line for line in lines if line[0].lower() not in named]
@@ -181,9 +187,24 @@ def plain(name: str) -> str:
 
 @lru_cache(maxsize=2_048)
 def is_the_callers(name: str) -> bool:
-    """Whether a field is of those that go on to the service as the caller sent them."""
+    """Whether a field is none that the gateway alone may set."""
     said = plain(name)
     return said not in HOP_BY_HOP | SET_BY_THE_GATEWAY and not said.startswith(_PREFIXES_OF_THE_GATEWAY)
+
+
+@lru_cache(maxsize=2_048)
+def says_who_calls(name: str) -> bool:
+    """Whether a field is one by which a proxy says who calls: from the caller itself it is worth nothing.
+
+    RFC 9440, section 2.4, wants such fields taken out, for a service behind believes that its proxy has made them.
+    """
+    return _WHO_CALLS.fullmatch(plain(name)) is not None
+
+
+@lru_cache(maxsize=2_048)
+def _goes_on(name: str) -> bool:
+    """Whether a field goes on to the service as the caller sent it."""
+    return is_the_callers(name) and not says_who_calls(name)
 
 
 def _forwarding(arrival: Arrival) -> tuple[tuple[str, str], ...]:

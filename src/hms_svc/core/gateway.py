@@ -18,7 +18,7 @@ from hms_svc.core.config import Forward, Redirect
 from hms_svc.core.credentials.key_places import without_query_key
 from hms_svc.core.entry import Entry
 from hms_svc.core.errors import InternalError, MethodNotAllowed, Refusal, Unavailable
-from hms_svc.core.forward import Admitted
+from hms_svc.core.forward import Admitted, says_who_calls
 from hms_svc.core.jobs import prefers_async
 from hms_svc.core.match import Match, RouteTable, parse_query
 from hms_svc.core.model import Headers, Request, Response
@@ -205,12 +205,19 @@ async def _read_body(request: Request, limit: int, entry: Entry) -> bytes:
 
 
 def _shown_to_policies(arrival: Arrival, match: Match, caller: Caller, body: bytes) -> PolicyRequest:
-    """The request as policies see it: its body complete, so with a ``Content-Length`` however it was sent."""
+    """The request as policies see it.
+
+    Its body is complete, so it has a ``Content-Length`` however it was sent. Who calls, no field says.
+    """
     request = arrival.request
     query: dict[str, list[str]] = {}
     for field, value in parse_query(request.query):
         query.setdefault(field, []).append(value)
-    lines = [line for line in request.headers.lines if line[0].lower() not in {"content-length", "transfer-encoding"}]
+    lines = [
+        line
+        for line in request.headers.lines
+        if line[0].lower() not in {"content-length", "transfer-encoding"} and not says_who_calls(line[0])
+    ]
     if body:
         lines.append(("Content-Length", str(len(body))))
     return PolicyRequest(

@@ -112,7 +112,7 @@ class ClientCertificate:
     serial: str
     """Serial number, upper-case hexadecimal in whole bytes."""
     issuer: str
-    """Distinguished name of the authority that signed it."""
+    """Distinguished name of the authority that signed it, as that one wrote it; another may have the same name."""
     sans: tuple[str, ...] = ()
     """Subject alternative names with their kind: ``DNS:``, ``email:``, ``URI:`` or ``IP Address:``."""
     thumbprint: str = ""
@@ -124,6 +124,8 @@ class ClientCertificate:
     not_after_s: int = -1
     for_clients: bool = False
     """Whether it may authenticate a client: its key may sign, and its extended key usage, if any, allows it."""
+    der: bytes = field(default=b"", repr=False)
+    """The certificate itself, by which it is found out who has signed it."""
     fault: str = ""
     """Why it could not be read, for the record; then nothing else is known of it and it identifies nobody."""
 

@@ -55,7 +55,10 @@ class PolicyRequest:
     query: Mapping[str, tuple[str, ...]]
     """Decoded parameters; each may have come several times."""
     headers: Headers
-    """Without case; ``Content-Length`` is there whenever there is a body, however it was sent."""
+    """Without case; ``Content-Length`` is there whenever there is a body, however it was sent.
+
+    What the caller itself says of who it is is left out: that is in `caller`.
+    """
     body: bytes
     caller: Caller
     ip: str

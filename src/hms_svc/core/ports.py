@@ -215,6 +215,18 @@ class Revocations(Protocol):
         ...
 
 
+class Authorities(Protocol):
+    """The authorities by which the door believes client certificates."""
+
+    async def have_signed(self, certificate: ClientCertificate) -> bool:
+        """Whether one of them that has the name of the certificate's issuer has signed it, by its own key.
+
+        False for a certificate of an authority below them whose own certificate came from the client. Raises
+        `StoreUnavailable` when that cannot be told.
+        """
+        ...
+
+
 class AuditSink(Protocol):
     """Where audit records go."""
 

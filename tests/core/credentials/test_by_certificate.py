@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import pytest
-from fakes_credentials import NOW_S, route
+from fakes_credentials import NOW_S, RevokedBook, route
 from hypothesis import given
 from hypothesis import strategies as st
 from worlds import OwnedClock, drive, request
 
 from hms_svc.core.config import CertificateRule, ClientCertificates, Config, RevokedCertificate
 from hms_svc.core.credentials.by_certificate import ByCertificate
+from hms_svc.core.credentials.certificate_checks import CertificateChecks
 from hms_svc.core.credentials.presented import CredentialInvalid, Presented
 from hms_svc.core.credentials.x509 import unreadable
 from hms_svc.core.model import Caller, ClientCertificate
@@ -32,17 +33,17 @@ DNS = "DNS:batch.agency.example"
 
 
 @dataclass
-class RevokedBook:
-    """`Revocations` in memory."""
+class Signers:
+    """`Authorities` that have signed the certificates with these serial numbers."""
 
-    serials: tuple[str, ...] = ()
+    serials: tuple[str, ...] = ("0AF3",)
     down: bool = False
     asked: int = 0
 
-    async def is_revoked(self, certificate: ClientCertificate) -> bool:
+    async def have_signed(self, certificate: ClientCertificate) -> bool:
         self.asked += 1
         if self.down:
-            raise StoreUnavailable("no list")
+            raise StoreUnavailable("no authorities")
         return certificate.serial in self.serials
 
 
@@ -51,9 +52,10 @@ def identify(
     settings: ClientCertificates = NO_RULES,
     *,
     book: RevokedBook | None = None,
+    authorities: Signers | None = None,
     at_s: int = NOW_S,
 ) -> Caller | None:
-    scheme = ByCertificate(OwnedClock(at_s * 1_000_000_000), book)
+    scheme = ByCertificate(CertificateChecks(OwnedClock(at_s * 1_000_000_000), book), authorities)
     asked = Presented(request(certificate=certificate), None, route("mtls"), Config(client_certificates=settings))
     caller: Caller | None = drive(scheme.identify(asked))
     return caller
@@ -81,7 +83,7 @@ def by_rule(kind: str, pattern: str, certificate: ClientCertificate = GOOD, issu
     """Whether the rule, which is the only one, names the certificate's caller."""
     rule = CertificateRule(kind, pattern, "the caller", frozenset({"a"}), issuer)
     try:
-        caller = identify(certificate, ClientCertificates(callers=(rule,)))
+        caller = identify(certificate, ClientCertificates(callers=(rule,)), authorities=Signers())
     except CredentialInvalid:
         return False
     assert caller is not None
@@ -212,6 +214,30 @@ def test_the_same_name_twice_is_one_name() -> None:
     assert name_of(twice, ClientCertificates(name="dns")) == "a.example"
 
 
+@pytest.mark.parametrize("odd", ["ev\nil", "a\0b", "\x7f", "a\x85b", "a\u202eb", "a\u2066b", "\ud800", "a\u200bb"])
+def test_what_cannot_be_printed_names_nobody(odd: str) -> None:
+    """Line breaks, NUL, marks that turn the text round: tokens and keys may not have them in a name either."""
+    told = "the client certificate names nobody in printable text"
+    certificate = replace(GOOD, subject="", sans=(f"DNS:{odd}",), common_names=(odd,))
+    assert cause(certificate, ClientCertificates(name="cn")) == told
+    assert cause(certificate) == told
+    assert name_of(certificate, ClientCertificates(callers=(CertificateRule("cn", odd, "batch"),))) == "batch"
+
+
+def test_names_in_any_script_are_names() -> None:
+    for name in ("Müller & Söhne", "株式会社", "שלום"):
+        assert name_of(replace(GOOD, common_names=(name,)), ClientCertificates(name="cn")) == name
+
+
+@given(st.text(max_size=20))
+def test_a_callers_own_name_is_printable(text: str) -> None:
+    for certificate, kind in ((replace(GOOD, common_names=(text,)), "cn"), (replace(GOOD, subject=text), "subject")):
+        try:
+            assert name_of(certificate, ClientCertificates(name=kind)).isprintable()
+        except CredentialInvalid as refused:
+            assert str(refused).startswith("the client certificate ")  # noqa: PT017  (either is right)
+
+
 def test_a_name_has_its_bounds() -> None:
     told = "the client certificate's name is longer than 1024 characters"
     assert cause(replace(GOOD, subject="CN=" + "x" * 1_022)) == told
@@ -265,6 +291,37 @@ def test_a_name_of_another_kind_never_fits() -> None:
 def test_a_rule_can_be_for_one_authority() -> None:
     assert by_rule("cn", "batch", issuer="CN=Agency CA")
     assert not by_rule("cn", "batch", issuer="CN=Other CA")
+
+
+OF_ONE = ClientCertificates(
+    name="cn",
+    callers=(
+        CertificateRule("cn", "batch", "first", issuer="CN=Agency CA"),
+        CertificateRule("uri", "spiffe://agency.example/jobs/*", "second"),
+    ),
+)
+
+
+def test_a_rule_for_one_authority_does_not_fit_what_only_names_it() -> None:
+    for serials, name in ((("0AF3",), "first"), ((), "second")):
+        caller = identify(GOOD, OF_ONE, authorities=Signers(serials))
+        assert caller is not None
+        assert caller.name == name
+
+
+def test_while_it_cannot_be_told_who_signed_nobody_is_the_caller_of_such_a_rule() -> None:
+    for authorities in (Signers(down=True), None):
+        with pytest.raises(StoreUnavailable):
+            identify(GOOD, OF_ONE, authorities=authorities)
+
+
+def test_who_signed_is_asked_only_where_a_rule_hangs_on_it() -> None:
+    signers = Signers(down=True)
+    for certificate in (replace(GOOD, issuer="CN=Other CA"), replace(GOOD, common_names=("other",))):
+        caller = identify(certificate, OF_ONE, authorities=signers)
+        assert caller is not None
+        assert caller.name == "second"
+    assert signers.asked == 0
 
 
 def test_the_first_rule_that_fits_counts_whatever_the_order_of_the_names() -> None:

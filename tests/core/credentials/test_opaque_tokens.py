@@ -126,7 +126,9 @@ def test_without_an_issuer_to_ask_an_opaque_token_is_refused() -> None:
 def test_a_bound_token_needs_its_certificate_each_time() -> None:
     desk = Desk(issuers=BOTH)
     desk.introspection.by_token["opaque"] = {**ACTIVE, "cnf": {"x5t#S256": "its thumbprint"}}
-    own = ClientCertificate("CN=a", "01", "CN=ca", thumbprint="its thumbprint")
+    own = ClientCertificate(
+        "CN=a", "01", "CN=ca", thumbprint="its thumbprint", not_after_s=NOW_S + 60, for_clients=True
+    )
     bearer = ("Authorization", "Bearer opaque")
     assert desk.identify(bearer, certificate=own).name == "alice"
     assert cause_of(desk, "opaque") == "the token is bound to a client certificate, and none came with it"

@@ -28,6 +28,7 @@ from hms_svc.core.config import (
     Target,
 )
 from hms_svc.core.credentials.x509 import from_pem
+from hms_svc.local.authority_file import AuthorityFile
 from hms_svc.local.crl_file import CrlFile
 from hms_svc.local.http.server import Server
 from hms_svc.local.tls import server_context
@@ -53,8 +54,9 @@ class Site:
         self.crl = folder / "lists.pem"
         self.clock = OwnedClock(int(dt.datetime.now(dt.UTC).timestamp() * 1e9))
         lists = CrlFile(self.crl, self.authority.file, self.clock) if crl else None
+        trusted = AuthorityFile(self.authority.file, self.clock)
         route = config.pop("route", MTLS)
-        self.around = Door(route, clock=self.clock, revocations=lists, **config)
+        self.around = Door(route, clock=self.clock, revocations=lists, authorities=trusted, **config)
         self.server_file = Authority(folder, "Server CA").issue("server", sans=localhost())
         self.version = ssl.TLSVersion.TLSv1_3
 
@@ -121,6 +123,7 @@ BAD: dict[str, dict[str, Any]] = {
     "expired": {"starts": -2 * DAY, "ends": -DAY / 24},
     "not yet valid": {"starts": DAY / 24, "ends": DAY},
     "for servers only": {"usages": [ExtendedKeyUsageOID.SERVER_AUTH]},
+    "for any use": {"usages": [ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]},
 }
 
 
@@ -130,6 +133,11 @@ def test_a_bad_certificate_does_not_get_through_the_handshake(site: Site, versio
     site.version = version
     assert site.ask(site.authority.issue("batch", **BAD[case])) == NO_HANDSHAKE
     assert site.around.records == []
+
+
+@pytest.mark.parametrize("case", ["for servers only", "for any use"])
+def test_what_the_handshake_takes_for_no_clients_is_none_at_any_door(site: Site, case: str) -> None:
+    assert not from_pem(certificate_pem(site.authority.issue("batch", **BAD[case]))).for_clients
 
 
 @VERSIONS
@@ -213,6 +221,20 @@ def test_a_revoked_certificate_is_refused_by_the_authoritys_list(tmp_path: Path)
     )
 
 
+def test_what_a_revoked_authority_signed_is_refused_though_its_name_goes_on_with_a_new_key(tmp_path: Path) -> None:
+    site = Site(tmp_path, crl=True)
+    root = site.authority
+    (tmp_path / "new").mkdir()
+    old = Authority(tmp_path, "Issuing", above=root, serial=0xBAD)
+    new = Authority(tmp_path / "new", "Issuing", above=root, serial=0x600D)
+    site.crl.write_bytes(root.crl(0xBAD) + new.crl())
+    for bundle, status in ((root.pem + new.pem, 503), (root.pem + old.pem + new.pem, 401)):
+        root.file.write_bytes(bundle)
+        site.clock.advance(1)
+        assert site.ask(new.issue("batch", chain=new.pem)) == 200
+        assert site.ask(old.issue("batch", chain=old.pem)) == status
+
+
 def test_while_there_is_no_good_list_nobody_gets_in_by_certificate(tmp_path: Path) -> None:
     site = Site(tmp_path, crl=True)
     batch = site.authority.issue("batch", serial=7)
@@ -255,3 +277,39 @@ def test_what_the_service_is_told_is_what_the_certificate_says(site: Site) -> No
     file = site.authority.issue("batch")
     assert site.ask(file, "X-HMS-Caller: boss", "X_HMS_Caller: boss") == 200
     assert site.caller()[0] == from_pem(certificate_pem(file)).subject
+
+
+# Authorities that name themselves like others
+
+OF_AGENCY = ClientCertificates(
+    callers=(CertificateRule("cn", "batch", "batch-team", frozenset({"a"}), issuer="CN=Agency CA,O=Agency"),)
+)
+
+
+def partner_and_namesake(site: Site) -> tuple[Authority, Authority]:
+    """Another authority that the door believes, and one below it that is called like the first."""
+    partner = Authority(site.folder, "Partner")
+    site.authority.file.write_bytes(site.authority.pem + partner.pem)
+    (site.folder / "below").mkdir()
+    return partner, Authority(site.folder / "below", "Agency CA", above=partner)
+
+
+@VERSIONS
+def test_a_rule_for_one_authority_is_for_what_that_one_has_signed(tmp_path: Path, version: ssl.TLSVersion) -> None:
+    site = Site(tmp_path, client_certificates=OF_AGENCY)
+    site.version = version
+    partner, namesake = partner_and_namesake(site)
+    assert site.ask(site.authority.issue("batch")) == 200
+    assert site.caller() == ("batch-team", "a")
+    assert site.ask(namesake.issue("batch", chain=namesake.pem)) == 401
+    assert site.cause() == "the client certificate fits none of client_certificates.callers"
+    assert site.ask(partner.issue("batch")) == 401
+
+
+def test_a_certificate_is_revoked_by_its_serial_number_whoever_signs_in_the_issuers_name(tmp_path: Path) -> None:
+    revoked = frozenset({RevokedCertificate("07", "CN=Agency CA,O=Agency")})
+    site = Site(tmp_path, client_certificates=ClientCertificates(revoked=revoked))
+    _, namesake = partner_and_namesake(site)
+    assert site.ask(site.authority.issue("batch", serial=7)) == 401
+    assert site.ask(namesake.issue("batch", serial=7, chain=namesake.pem)) == 401
+    assert site.ask(namesake.issue("batch", serial=8, chain=namesake.pem)) == 200

@@ -21,8 +21,13 @@ _OTHER_PROOFS = ("jkt", "jwk", "jwe", "jku", "kid")
 token. Members that nobody knows are ignored, as RFC 7800 wants."""
 
 
-def check_binding(claims: Mapping[str, Any], issuer: Issuer, certificate: ClientCertificate | None) -> None:
-    """Raises `TokenInvalid` when the token is bound to a certificate other than the one that was presented."""
+def bound_to(
+    claims: Mapping[str, Any], issuer: Issuer, certificate: ClientCertificate | None
+) -> ClientCertificate | None:
+    """The certificate that was presented, if the token is bound to it, and None if it is bound to none.
+
+    Whether the certificate itself is good is not looked at. Raises `TokenInvalid` when the token is bound to another.
+    """
     confirmation = claims.get("cnf", {})
     if not isinstance(confirmation, Mapping):
         raise TokenInvalid("the cnf is no object")
@@ -33,10 +38,11 @@ def check_binding(claims: Mapping[str, Any], issuer: Issuer, certificate: Client
     if thumbprint is None:
         if THUMBPRINT in confirmation or issuer.certificate_bound:
             raise TokenInvalid("the token is not bound to a client certificate")
-        return
+        return None
     if not isinstance(thumbprint, str):
         raise TokenInvalid(f"the {THUMBPRINT} is no text")
     if certificate is None or not certificate.thumbprint:
         raise TokenInvalid("the token is bound to a client certificate, and none came with it")
     if not hmac.compare_digest(thumbprint.encode("utf-8"), certificate.thumbprint.encode("ascii")):
         raise TokenInvalid("the token is bound to another client certificate")
+    return certificate

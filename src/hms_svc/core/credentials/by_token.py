@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from hms_svc.core.credentials.bound import check_binding
+from hms_svc.core.credentials.bound import bound_to
 from hms_svc.core.credentials.claims import caller_of, check, check_type, issuer_named_by
 from hms_svc.core.credentials.jws import parse
 from hms_svc.core.credentials.opaque_tokens import OpaqueTokens, issuer_to_ask
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hms_svc.core.config import Issuer
+    from hms_svc.core.credentials.certificate_checks import CertificateChecks
     from hms_svc.core.model import Caller
     from hms_svc.core.ports import Clock, Introspection, KeySource
 
@@ -25,9 +26,15 @@ class ByToken:
     """Verifies tokens; one that was verified a moment ago is known again without a signature check."""
 
     def __init__(
-        self, clock: Clock, key_source: KeySource, introspection: Introspection, demo_tokens: Mapping[str, Caller]
+        self,
+        clock: Clock,
+        key_source: KeySource,
+        introspection: Introspection,
+        certificates: CertificateChecks,
+        demo_tokens: Mapping[str, Caller],
     ) -> None:
         self._clock = clock
+        self._certificates = certificates
         self._source = key_source
         self._demo_tokens = demo_tokens
         self._signatures = SignatureVerifier(key_source)
@@ -51,7 +58,10 @@ class ByToken:
         else:
             verified = await self._by_jwt(token, presented.config.issuers)
             caller, issuer = verified.caller, verified.issuer
-        check_binding(caller.claims, issuer, presented.request.certificate)
+        certificate = bound_to(caller.claims, issuer, presented.request.certificate)
+        if certificate is not None:  # it proves no more than it would by itself; whom it names is no matter
+            self._certificates.check(certificate, presented.config.client_certificates)
+            await self._certificates.check_lists(certificate)
         return caller
 
     async def _by_jwt(self, token: str, issuers: tuple[Issuer, ...]) -> Verified:

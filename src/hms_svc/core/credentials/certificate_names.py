@@ -29,23 +29,22 @@ NAMES: Mapping[str, re.Pattern[str]] = {
 _PREFIX = {"dns": "DNS:", "email": "email:", "uri": "URI:"}
 
 
-def caller_named(certificate: ClientCertificate, settings: ClientCertificates) -> tuple[str, frozenset[str]]:
-    """The caller's name and scopes. Raises `CredentialInvalid` for a certificate that names nobody."""
-    for rule in settings.callers:
-        if fits(rule, certificate):
-            return rule.name, rule.scopes
+def own_name(certificate: ClientCertificate, settings: ClientCertificates) -> str:
+    """The name of a caller whom no rule names. Raises `CredentialInvalid` for a certificate that names nobody."""
     if settings.callers and not settings.name:
         raise CredentialInvalid("the client certificate fits none of client_certificates.callers")
-    name = _own_name(certificate, settings.name or "subject")
+    name = _only_name(certificate, settings.name or "subject")
+    if not name or not name.isprintable():
+        raise CredentialInvalid("the client certificate names nobody in printable text")
     if len(name) > MAX_NAME:
         raise CredentialInvalid(f"the client certificate's name is longer than {MAX_NAME} characters")
     if any(name == rule.name for rule in settings.callers):
         raise CredentialInvalid("the client certificate's name is that of another caller's rule")
-    return name, frozenset()
+    return name
 
 
 def fits(rule: CertificateRule, certificate: ClientCertificate) -> bool:
-    """Whether one of the certificate's names of the rule's kind is the one the rule is for."""
+    """Whether the rule is for a certificate of these names. Whether its issuer has that name by right, a key tells."""
     if rule.issuer and rule.issuer != certificate.issuer:
         return False
     return any(_is_like(rule, name) for name in names(certificate, rule.kind))
@@ -85,7 +84,7 @@ def _is_like(rule: CertificateRule, name: str) -> bool:
     return name == pattern
 
 
-def _own_name(certificate: ClientCertificate, kind: str) -> str:
+def _only_name(certificate: ClientCertificate, kind: str) -> str:
     found = names(certificate, kind)
     if kind == "subject" and not found:
         found = list(certificate.sans)

@@ -17,8 +17,9 @@ MAX_PEM = 65_536
 """Characters of one certificate."""
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 _SAN, _KEY_USAGE, _EXTENDED_KEY_USAGE = "2.5.29.17", "2.5.29.15", "2.5.29.37"
-_FOR_CLIENTS = frozenset({"1.3.6.1.5.5.7.3.2", "2.5.29.37.0"})
-"""clientAuth and anyExtendedKeyUsage (RFC 5280, section 4.2.1.12)."""
+_CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
+"""RFC 5280, section 4.2.1.12. anyExtendedKeyUsage is not enough: OpenSSL refuses it in the handshake, and a certificate
+that is good at one door only is of no use."""
 _KINDS = {"DNSName": "DNS", "RFC822Name": "email", "UniformResourceIdentifier": "URI", "IPAddress": "IP Address"}
 
 
@@ -79,13 +80,14 @@ def _read(certificate: x509.Certificate, der: bytes) -> ClientCertificate:
         not_before_s=int(certificate.not_valid_before_utc.timestamp()),
         not_after_s=int(certificate.not_valid_after_utc.timestamp()),
         for_clients=_is_for_clients(extensions),
+        der=der,
     )
 
 
 def _is_for_clients(extensions: dict[str, Any]) -> bool:
     usage, extended = extensions.get(_KEY_USAGE), extensions.get(_EXTENDED_KEY_USAGE)
     may_sign = usage is None or usage.digital_signature
-    return may_sign and (extended is None or any(oid.dotted_string in _FOR_CLIENTS for oid in extended))
+    return may_sign and (extended is None or any(oid.dotted_string == _CLIENT_AUTH for oid in extended))
 
 
 def _value(value: str | bytes) -> str:
