@@ -147,7 +147,7 @@ def _is_one_authorization(lines: list[tuple[str, str]]) -> bool:
     values = [value for name, value in lines if name.lower() == "authorization"]
     parts = re.sub(r'"[^"]*"', "", ",".join(values)).split(",")
     ours = [part for part in parts if re.match(r"(?i)[ \t]*(bearer|apikey)( |$)", part)]
-    return len(values) <= 1 and (len(parts) == 1 or not ours)
+    return len(values) <= 1 and len(ours) <= 1
 
 
 def _keys_in(lines: list[tuple[str, str]]) -> int:

@@ -58,12 +58,9 @@ def test_there_are_83() -> None:
 
 @needed
 @pytest.mark.parametrize(("key", "case"), [pytest.param(*pair, id=str(pair[1]["tcId"])) for pair in cases()])
-def test_at_the_door_each_is_refused_with_its_cause_in_the_record(key: dict[str, Any], case: dict[str, Any]) -> None:
-    guarded, text = Guarded(*key.get("keys", [key])), text_of(case)
-    if "," in text:  # JSON in place of a token: a comma is what fields are joined with
-        assert {guarded.bearer(text, path).status for path in ("/any", "/oauth")} == {400}
-    else:
-        assert guarded.refuses(text)
+def test_at_the_door_each_is_a_401_with_its_cause_in_the_record(key: dict[str, Any], case: dict[str, Any]) -> None:
+    guarded = Guarded(*key.get("keys", [key]))
+    assert guarded.refuses(text_of(case))
 
 
 @needed

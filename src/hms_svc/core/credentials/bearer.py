@@ -14,8 +14,10 @@ MAX_TOKEN = 8192
 """Characters of a credential."""
 _SCHEME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}(?= |\Z)")
 _QUOTED = re.compile(r'"[^"]*"')
-_ONE_OF_OURS = re.compile(r"(?:\A|,)[ \t]*(?:bearer|apikey)(?=[ \t,]|\Z)", re.IGNORECASE)
-"""Where a credential of the gateway's own schemes begins: at the beginning, or after a comma."""
+_OURS = re.compile(r"[ \t]*(?:bearer|apikey)(?=[ \t]|\Z)", re.IGNORECASE)
+"""The beginning of a credential of the gateway's own schemes."""
+_ANY_OR_NONE = re.compile(r"[ \t]*(?:\Z|[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}[ \t]+[^ \t])")
+"""The beginning of a credential of any scheme, or a field that was empty."""
 _TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]+={0,2}")
 
 
@@ -38,8 +40,8 @@ def read_authorization(headers: Headers) -> Authorization | None:
     """The Authorization field, or None where there is none.
 
     Raises `Malformed` when there are several: which one counts must not be a matter of who reads them. So it does when
-    a door or a proxy has joined them with commas: where ``Bearer`` or ``ApiKey`` begins a part, a comma can come from
-    nothing else, since no token68 holds one. Other schemes have commas of their own (Digest, AWS4-HMAC-SHA256).
+    a door or a proxy has joined them with commas, and one of them is of the gateway's own schemes. Other schemes have
+    commas of their own (Digest, AWS4-HMAC-SHA256); and what is no token for having one is a bad credential.
     """
     value: str | None = headers.get("authorization")
     if value is None:
@@ -60,5 +62,7 @@ def read_authorization(headers: Headers) -> Authorization | None:
 
 
 def _is_joined(value: str) -> bool:
-    """Whether a value with a comma in it holds a credential of the gateway's own schemes, and so more than that."""
-    return _ONE_OF_OURS.search(_QUOTED.sub("", value)) is not None
+    """Whether a value with a comma in it holds a credential of the gateway's own schemes, and one more or nothing."""
+    first, *others = _QUOTED.sub("", value).split(",")
+    is_ours = _OURS.match(first) is not None
+    return any(_OURS.match(other) or (is_ours and _ANY_OR_NONE.match(other)) for other in others)
