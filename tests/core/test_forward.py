@@ -130,6 +130,12 @@ OF_CERTIFICATES = [
     "X-Amzn-Mtls-Clientcert",
     "X-Amzn-Mtls-Clientcert-Leaf",
     "X-Forwarded-Client-Cert",
+    "X-SSL-Client-S-DN",
+    "X-SSL-Client-Verify",
+    "SSL-Client-Verify",
+    "X-Client-Verify",
+    "X-Client-DN",
+    "CloudFront-Viewer-Cert-Sha256",
 ]
 
 

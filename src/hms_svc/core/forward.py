@@ -52,7 +52,9 @@ SET_BY_THE_GATEWAY = frozenset(
 )
 _PREFIXES_OF_THE_GATEWAY = ("x-hms-", "x-forwarded-")
 _WHO_CALLS = re.compile(
-    r"x-hms-.*|(?:(?:x-|x-ssl-|x-forwarded-)?client-cert|x-ssl-cert|x-amzn-mtls-clientcert)(?:-.*)?", re.DOTALL
+    r"x-hms-.*|(?:(?:x-|x-forwarded-)?client-(?:cert|verify|dn)|(?:x-)?ssl-(?:client|cert)|x-amzn-mtls-clientcert"
+    r"|cloudfront-viewer-cert)(?:-.*)?",
+    re.DOTALL,
 )
 """What the gateway says of a caller, and what proxies say of a client's certificate: RFC 9440, Envoy, nginx, AWS."""
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F))).replace("%", "")
