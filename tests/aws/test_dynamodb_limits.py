@@ -239,7 +239,7 @@ def test_who_is_overtaken_gives_up_when_the_time_is_over() -> None:
     take(over(table, clock))
     table.calls.clear()
     table.meanwhile = lambda: clock.advance(0.6)
-    with pytest.raises(StoreUnavailable, match="too many decide"):
+    with pytest.raises(StoreUnavailable, match="too slow for a decision in time"):
         take(over(table, clock))
     assert len(table.calls) == 1
 
@@ -339,6 +339,18 @@ def test_a_table_that_did_not_answer_is_left_alone_for_a_second() -> None:
     with pytest.raises(StoreUnavailable):
         take(store)
     assert len(broken.calls) == 2
+
+
+def test_a_give_back_that_was_not_answered_leaves_the_table_in_use() -> None:
+    clock, table = OwnedClock(), Conditional()
+    single = Broken(ReadTimeoutError(endpoint_url="https://dynamodb.example"))
+    fast, slow = Limit(1, 60, 1), Limit(20, 3_600, 20)
+    take(over(table, clock), 1, fast, "fast")
+    store = over(table, clock, make_single=lambda: cast("DynamoDBClient", single))
+    said = drive(store.take_all([Want("fast", fast, 1), Want("slow", slow, 1)]))
+    assert [it.allowed for it in said] == [False, True]
+    assert len(single.calls) == 1
+    assert take(store, 1, slow, "another").allowed
 
 
 @contextmanager

@@ -136,6 +136,10 @@ OF_CERTIFICATES = [
     "X-Client-Verify",
     "X-Client-DN",
     "CloudFront-Viewer-Cert-Sha256",
+    "X-Client-Certificate",
+    "X-Forwarded-Tls-Client-Cert-Info",
+    "X-SSL-Certificate",
+    "X-ARR-ClientCert",
 ]
 
 

@@ -128,6 +128,11 @@ def test_a_key_in_several_places_at_once_is_400_whatever_else_is_good(
     assert told["answer"] == "400 There is more than one API key"
 
 
+def test_a_place_with_many_keys_is_named_once() -> None:
+    answer = door_to(auth=("api_key",)).ask(asked("", ("X-API-Key", "," * 8_000)))
+    assert (answer.status, problem(answer)["detail"]) == (400, "There is more than one API key: in X-API-Key")
+
+
 def test_without_the_setting_a_key_in_the_query_is_none_and_the_parameter_is_the_services_own() -> None:
     door = door_to(api_key_query=None)
     assert door.ask(asked(f"api_key={KEY}")).status == 401

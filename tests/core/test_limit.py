@@ -33,6 +33,8 @@ class DownStore:
     async def take(self, want: Want) -> Decision:
         raise StoreUnavailable("no answer within 50 ms")
 
+    look = take
+
     async def take_all(self, wants: Sequence[Want]) -> list[Decision]:
         return [Decision(False, 0, 0, None, "no answer within 50 ms")] * len(wants)
 
@@ -42,7 +44,8 @@ class World:
 
     def __init__(self, *limits: Limit, down: bool = False, fallback_down: bool = False, shared: bool = False) -> None:
         self.clock = OwnedClock()
-        store = SharedLimits(MemoryTable(), self.clock) if shared else MemoryLimits(self.clock)
+        self.table = MemoryTable()
+        store = SharedLimits(self.table, self.clock) if shared else MemoryLimits(self.clock)
         self.limiter = Limiter(
             DownStore() if down else store, DownStore() if fallback_down else MemoryLimits(self.clock)
         )
@@ -242,6 +245,27 @@ def test_a_refusal_before_the_policies_waits_for_the_limits_after_them_too(*, sh
         world.call_with_policies()
     world.clock.advance(1799)
     world.call_with_policies()
+
+
+def test_a_limit_in_shadow_that_is_over_changes_nothing_for_limits_after_the_policies() -> None:
+    shadow, by_policy = Limit(1, 60, 1, shadow=True), Limit(3, 60, 3, cost_header="X-Cost", max_cost=3)
+    world = World(shadow, by_policy)
+    for left in (2, 1, 0):
+        assert world.call_with_policies() == (
+            ("RateLimit-Policy", '"default-2";q=3;w=60'),
+            ("RateLimit", f'"default-2";r={left};t={20 * (3 - left)}'),
+        )
+    assert world.call_with_policies(("X-Cost", "0"))
+    with pytest.raises(TooManyCalls):
+        world.call_with_policies(("X-Cost", "1"))
+
+
+def test_a_limit_after_the_policies_that_another_environment_has_emptied_is_looked_at() -> None:
+    before, after = Limit(6, 60, 1), Limit(1, 3_600, 1, cost_header="X-Cost", max_cost=1)
+    world = World(before, after, shared=True)
+    world.call_with_policies()
+    world.limiter = Limiter(SharedLimits(world.table, world.clock), MemoryLimits(world.clock))
+    assert world.refused()["Retry-After"] == "3600"
 
 
 def test_a_time_that_is_too_long_for_a_field_is_cut_to_the_longest() -> None:

@@ -417,9 +417,11 @@ class Throttling(MemoryTable):
     def __init__(self, *keys: str, gives_back: bool = True) -> None:
         super().__init__()
         self.throttled, self.gives_back = set(keys), gives_back
+        self.refused = 0
 
     async def change(self, key: str, change: Change, *, now_ns: int, full_ns: int) -> Answer:
         if key in self.throttled or (change.is_once and not self.gives_back):
+            self.refused += 1
             raise StoreUnavailable("throttled")
         return await super().change(key, change, now_ns=now_ns, full_ns=full_ns)
 
@@ -466,6 +468,33 @@ def test_a_limit_that_this_environment_never_asked_is_looked_at_before_it_says_w
     calls = world.calls
     world.take_all(("short", SHORT), ("long", LONG))
     assert world.calls == calls
+
+
+def test_a_bucket_that_cannot_be_looked_at_is_left_alone_for_a_while() -> None:
+    world = World(2)
+    world.take(LONG, 20, key="long", who=1)
+    world.table = Throttling("short")
+    world.table.buckets["long"] = Bucket(world.clock.ns + LONG.burst * figures(LONG).interval_ns, 0)
+    world.stores = [world.environment()]
+    for _ in range(1_000):
+        assert not world.take_all(("short", SHORT), ("long", LONG))[1].allowed
+        world.clock.advance(0.000_1)
+    assert world.table.refused <= 3
+
+
+def test_a_leased_bucket_that_was_put_back_serves_at_once() -> None:
+    world, limit = World(), Limit(100, 1, 100)
+    world.table.buckets["key"] = Bucket(world.clock.ns + 3_600 * S, world.clock.ns // S - 200)
+    assert world.take(limit).allowed
+
+
+def test_what_a_call_would_be_told_takes_nothing() -> None:
+    world = World(2)
+    world.take(LONG, 20, key="long", who=1)
+    told = [drive(world.stores[0].look(Want("long", LONG, cost))) for cost in (1, 1, 21)]
+    assert [(it.allowed, it.retry_ns is None) for it in told] == [(False, False), (False, False), (False, True)]
+    assert drive(world.stores[0].look(Want("short", SHORT, SHORT.burst))).allowed
+    assert world.left(SHORT, "short") == SHORT.burst
 
 
 def test_plans_that_share_a_quota_each_know_when_it_is_used_up() -> None:

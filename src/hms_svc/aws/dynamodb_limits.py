@@ -95,7 +95,8 @@ class DynamoDbBuckets:
             ":written": now_ns // SECOND_NS,
             ":expires": -(-full_ns // SECOND_NS) + SLACK_S,
         }
-        with self._called(self._single if change.is_once else self._client) as dynamodb:
+        client = self._single if change.is_once else self._client
+        with self._called(client, may_rest=not change.is_once) as dynamodb:
             try:
                 answer = dynamodb.update_item(
                     TableName=self._table,
@@ -135,8 +136,12 @@ class DynamoDbBuckets:
         return _bucket(answer.get("Attributes"))
 
     @contextmanager
-    def _called(self, client: Callable[[], DynamoDBClient]) -> Iterator[DynamoDBClient]:
-        """One call, counted; what botocore raises is a `StoreUnavailable` with the code and no word of the answer."""
+    def _called(self, client: Callable[[], DynamoDBClient], *, may_rest: bool = True) -> Iterator[DynamoDBClient]:
+        """One call, counted; what botocore raises is a `StoreUnavailable` with the code and no word of the answer.
+
+        ``may_rest``: that it is not answered says something of the table. A call that is tried once only may have found
+        a connection that is none any more.
+        """
         from botocore.exceptions import BotoCoreError, ClientError
 
         if self._clock.monotonic_ns() < self._rests_until_ns:
@@ -148,7 +153,8 @@ class DynamoDbBuckets:
             code = error.response.get("Error", {}).get("Code", "an error without a code")
             raise StoreUnavailable(f"DynamoDB: {error.operation_name}: {code}") from error
         except BotoCoreError as error:
-            self._rests_until_ns = self._clock.monotonic_ns() + REST_S * SECOND_NS
+            if may_rest:
+                self._rests_until_ns = self._clock.monotonic_ns() + REST_S * SECOND_NS
             raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
         except ValueError as error:  # botocore's word for an address it cannot use, such as that of an empty region
             raise StoreUnavailable(f"DynamoDB: {error}") from error

@@ -9,7 +9,6 @@ import os
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from hms_svc.aws import sentences
-from hms_svc.core.credentials.crl import MAX_BYTES
 from hms_svc.core.moment import Moment, moment
 from hms_svc.core.ports import StoreUnavailable
 
@@ -82,6 +81,8 @@ class S3Objects(Generic[Content]):
 
     def _get(self, place: str) -> bytes:
         from botocore.exceptions import BotoCoreError, ClientError
+
+        from hms_svc.core.credentials.crl import MAX_BYTES
 
         path, _, version = place.partition(_VERSION)
         bucket, _, key = path.partition("/")

@@ -19,7 +19,7 @@ TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}|arn:[a-z-]+:dynamodb:[a-z0-9-]+:[0-9]
 _STREAM = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _QUEUE = re.compile(r"https?://[^\s?#]{1,900}")
 _OBJECT = re.compile(
-    r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[A-Za-z0-9!_.'()/-]{1,900}(?:\?versionId=[A-Za-z0-9._-]{1,1024})?"
+    r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[A-Za-z0-9!_.'()/=+@,:~&-]{1,900}(?:\?versionId=[A-Za-z0-9._-]{1,1024})?"
 )
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 

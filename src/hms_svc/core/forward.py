@@ -52,8 +52,8 @@ SET_BY_THE_GATEWAY = frozenset(
 )
 _PREFIXES_OF_THE_GATEWAY = ("x-hms-", "x-forwarded-")
 _WHO_CALLS = re.compile(
-    r"x-hms-.*|(?:(?:x-|x-forwarded-)?client-(?:cert|verify|dn)|(?:x-)?ssl-(?:client|cert)|x-amzn-mtls-clientcert"
-    r"|cloudfront-viewer-cert)(?:-.*)?",
+    r"x-hms-.*|(?:(?:x-|x-forwarded-)?(?:client-(?:cert|certificate|verify|dn)|(?:ssl|tls)-(?:client|cert|certificate))"
+    r"|x-amzn-mtls-clientcert|cloudfront-viewer-cert|x-arr-clientcert)(?:-.*)?",
     re.DOTALL,
 )
 """What the gateway says of a caller, and what proxies say of a client's certificate: RFC 9440, Envoy, nginx, AWS."""

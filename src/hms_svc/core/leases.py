@@ -156,6 +156,11 @@ class Known:
         self._rest_ns = self._rested_ns = 0
         self.tat_ns = min(answer.bucket.tat_ns, now_ns + self.figures.depth_ns) if answer.bucket else 0
 
+    def was_put_back(self, answer: Answer, now_ns: int) -> None:
+        """Take in how the bucket stands now that it has been put back; whoever was waited for is done."""
+        self.saw(answer, now_ns)
+        self._try_ns = self._wait_ns = 0
+
     def learn(self, change: Change, answer: Answer, now_ns: int) -> None:
         """Take in what came of ``change``."""
         before_ns = self.tat_ns

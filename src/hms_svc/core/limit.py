@@ -20,7 +20,7 @@ from hms_svc.core.ports import Decision, StoreUnavailable, Want
 from hms_svc.core.windows import CALENDAR, MONTH_S
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     from hms_svc.core.config import Limit, Route
     from hms_svc.core.entry import Entry
@@ -95,8 +95,8 @@ class Limiter:
         if rest:
             asked = [it for it in asked if not it.want.limit.cost_header]
         answered = await self._ask(asked, entry)
-        if rest and any(not it.decision.allowed for it in answered):
-            answered = sorted([*answered, *await self._seen(rest)], key=lambda it: it.place)
+        if rest and any(_ends(it.want.limit, it.decision) for it in answered):
+            _lines(sorted([*answered, *await self._seen(rest)], key=lambda it: it.place))  # which raises
         return Told(_lines(answered), tuple(answered), tuple(rest))
 
     async def take_rest(self, told: Told, fields: Fields, entry: Entry) -> Told:
@@ -154,7 +154,8 @@ class Limiter:
             if (fault := by_place[it.place].fault)
         }
         here = [it for it in asked if it.place in instead and it.want.limit.on_error == "local"]
-        for it, decision in zip(here, await _taken(self._fallback, here, is_a_look=is_a_look), strict=True):
+        decisions = await (_looked if is_a_look else _taken)(self._fallback, here)
+        for it, decision in zip(here, decisions, strict=True):
             found = instead[it.place]
             instead[it.place] = (
                 _Instead(None, f"{found.error}; and here: {decision.fault}", "deny")
@@ -167,25 +168,16 @@ class Limiter:
         """What limits would say that are not asked; nothing of those that cannot say."""
         return [
             _Answered(place, want, decision, _policy_of(place, want.limit))
-            for (place, want), decision in zip(asked, await _taken(self._store, asked, is_a_look=True), strict=True)
+            for (place, want), decision in zip(asked, await _looked(self._store, asked), strict=True)
             if not decision.fault
         ]
 
 
-async def _taken(store: LimitStore, asked: list[_Asked], *, is_a_look: bool = False) -> list[Decision]:
-    """What ``store`` says of each. One limit is the usual case, and has a way of its own; a cost of 0 only looks.
-
-    ``is_a_look``: what it would say, and nothing is taken.
-    """
-    if len(asked) == 1 and not is_a_look:
-        return [await _one(store, asked[0].want)]
-    looks = [it for it in asked if is_a_look or not it.want.cost]
-    decisions = {it.place: await _one(store, it.want._replace(cost=0)) for it in looks}
-    if is_a_look:
-        return [
-            said if said.fault else judged(said, it.want.limit, it.want.cost)
-            for it, said in zip(asked, decisions.values(), strict=True)
-        ]
+async def _taken(store: LimitStore, asked: list[_Asked]) -> list[Decision]:
+    """What ``store`` says of each. One limit is the usual case, and has a way of its own; a cost of 0 only looks."""
+    if len(asked) == 1:
+        return [await _unless_down(store.take(asked[0].want))]
+    decisions = {index: await _unless_down(store.take(want)) for index, want in asked if not want.cost}
     costly = [it for it in asked if it.want.cost]
     if costly:
         said = await store.take_all([want for _, want in costly])
@@ -193,14 +185,19 @@ async def _taken(store: LimitStore, asked: list[_Asked], *, is_a_look: bool = Fa
     return [decisions[index] for index, _ in asked]
 
 
+async def _looked(store: LimitStore, asked: list[_Asked]) -> list[Decision]:
+    """What ``store`` would say of each."""
+    return [await _unless_down(store.look(want)) for _, want in asked]
+
+
 def _ends(limit: Limit, decision: Decision) -> bool:
     """Whether the call ends by what the store said, or did not say, of this limit."""
     return not decision.allowed and not limit.shadow and (not decision.fault or limit.on_error == "deny")
 
 
-async def _one(store: LimitStore, want: Want) -> Decision:
+async def _unless_down(decision: Awaitable[Decision]) -> Decision:
     try:
-        return await store.take(want)
+        return await decision
     except StoreUnavailable as error:
         return Decision(False, 0, 0, None, str(error))
 

@@ -81,6 +81,13 @@ class LimitStore(Protocol):
         """
         ...
 
+    async def look(self, want: Want) -> Decision:
+        """What the bucket would say of a call of this cost. Nothing is taken.
+
+        May go by what was known of it a while ago. Raises `StoreUnavailable` as `take` does.
+        """
+        ...
+
     async def take_all(self, wants: Sequence[Want]) -> list[Decision]:
         """Take all of the costs or, where one is refused by a limit that is not in shadow, none. A decision a want.
 

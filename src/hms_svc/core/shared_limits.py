@@ -73,6 +73,17 @@ class SharedLimits:
         said = known.spend(now_ns, cost) or await self._acquire(want, known, now_ns, self._monotonic_ns)
         return said or _spent(known, now_ns, cost)
 
+    async def look(self, want: Want) -> Decision:
+        """What the bucket would say of a call of this cost, going by what is known here; never raises.
+
+        A bucket that was not seen for a while is looked at. Where that cannot be done it is taken for a full one.
+        """
+        now_ns = self._now_ns()
+        want = windowed(want, now_ns)
+        if want.cost > want.limit.burst:
+            return decide(now_ns, now_ns, want.limit, want.cost)[0]
+        return await self._unasked(self._of(want.key, want.limit, now_ns), want, now_ns, self._monotonic_ns)
+
     async def take_all(self, wants: Sequence[Want]) -> list[Decision]:
         """Take what the call costs of all buckets or, where one refuses, of none. Never raises.
 
@@ -115,8 +126,10 @@ class SharedLimits:
         if known.holds(now_ns, want.cost):
             return known.left(now_ns)
         if not known.is_trusted(now_ns) and not known.rests(now_ns) and self._is_within(BUDGET_S, begun_ns):
-            with suppress(StoreUnavailable):
+            try:
                 known.saw(await self._change(want.key, _A_LOOK, known, now_ns), now_ns)
+            except StoreUnavailable:
+                known.unanswered(now_ns)
         return known.refusal(now_ns, want.cost) or known.left(now_ns)
 
     async def _acquire(self, want: Want, known: Known, now_ns: int, begun_ns: int) -> Decision | None:
@@ -129,7 +142,7 @@ class SharedLimits:
             if known.rests(now_ns):
                 raise StoreUnavailable(_RESTS)
             if not self._is_within(BUDGET_S, begun_ns):
-                break
+                raise StoreUnavailable("the table is too slow for a decision in time")
             change = known.next_change(now_ns, cost)
             try:
                 answer = await self._change(key, change, known, now_ns)
@@ -154,7 +167,7 @@ class SharedLimits:
         if self._is_within(BUDGET_S, begun_ns):
             with suppress(StoreUnavailable):
                 change = Change(empty_then_ns, 0, bucket.tat_ns, bucket.tat_ns)
-                known.saw(await self._change(key, change, known, now_ns), now_ns)
+                known.was_put_back(await self._change(key, change, known, now_ns), now_ns)
 
     async def _give_back(self, want: Want, known: Known, now_ns: int, begun_ns: int) -> None:
         """Undo what the call has taken here. Where that cannot be done it is lost to all, or lapses."""

@@ -53,6 +53,10 @@ class MemoryLimits:
         """Take what a call costs of the bucket if it is there; a cost of 0 looks and writes nothing. Never raises."""
         return self._take(want, self._monotonic_ns(), self._wall_ns())
 
+    async def look(self, want: Want) -> Decision:
+        """What the bucket would say of a call of this cost. Never raises."""
+        return judged(await self.take(want._replace(cost=0)), want.limit, want.cost)
+
     async def take_all(self, wants: Sequence[Want]) -> list[Decision]:
         """Take what a call costs of all buckets or, where one refuses, of none. Never raises."""
         now = self._monotonic_ns(), self._wall_ns()

@@ -46,7 +46,8 @@ def the_key(
     if authorization is not None and authorization.scheme == "apikey":
         keys.append((AUTHORIZATION, authorization.token))
     if len(keys) > 1:
-        raise Malformed(f"There is more than one API key: in {' and in '.join(place for place, _ in keys)}")
+        places = " and in ".join(dict.fromkeys(place for place, _ in keys))
+        raise Malformed(f"There is more than one API key: in {places}")
     return keys[0] if keys else None
 
 
