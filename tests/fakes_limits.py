@@ -47,6 +47,21 @@ class MemoryTable:
         return Answer(made, stands)
 
 
+class Throttling(MemoryTable):
+    """A table that serves no call for which ``is_throttled`` holds."""
+
+    def __init__(self, is_throttled: Callable[[str, Change], bool]) -> None:
+        super().__init__()
+        self._is_throttled = is_throttled
+        self.refused = 0
+
+    async def change(self, key: str, change: Change, *, now_ns: int, full_ns: int) -> Answer:
+        if self._is_throttled(key, change):
+            self.refused += 1
+            raise StoreUnavailable("throttled")
+        return await super().change(key, change, now_ns=now_ns, full_ns=full_ns)
+
+
 def excess(calls: Iterable[tuple[int, int]], limit: Limit) -> Fraction:
     """By how many tokens admitted calls (moment in ns, cost) are over burst + rate * time, over every span of time.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
-from fakes_limits import MemoryTable, excess
+from fakes_limits import MemoryTable, Throttling, excess
 from hypothesis import given
 from hypothesis import strategies as st
 from worlds import OwnedClock, drive, request
@@ -184,16 +184,14 @@ def test_three_seconds_after_the_table_is_back_it_decides_again(on_error: str) -
     assert (here.call(limit), here.said[0].error, here.said[0].on_error) == (200, "", "")
 
 
-def test_a_bucket_that_is_throttled_is_decided_here_and_the_others_by_the_table() -> None:
-    class Throttling(MemoryTable):
-        async def change(self, key: str, change: Change, *, now_ns: int, full_ns: int) -> Answer:
-            if "throttled" in key:
-                raise StoreUnavailable("throttled")
-            return await super().change(key, change, now_ns=now_ns, full_ns=full_ns)
+def named_so(key: str, _: Change) -> bool:
+    return "throttled" in key
 
+
+def test_a_bucket_that_is_throttled_is_decided_here_and_the_others_by_the_table() -> None:
     sound = Limit(20, 3_600, 20)
     for throttled in (Limit(100, 60, 100, name="throttled"), Limit(1, 60, 1, name="throttled", shadow=True)):
-        true, table = OwnedClock(), Throttling()
+        true, table = OwnedClock(), Throttling(named_so)
         environments = [Environment(table, true) for _ in range(5)]
         assert environments[0].call(sound, throttled) == 200
         assert [(it.on_error, bool(it.error)) for it in environments[0].said] == [("", False), ("local", True)]
@@ -201,13 +199,7 @@ def test_a_bucket_that_is_throttled_is_decided_here_and_the_others_by_the_table(
 
 
 def test_a_call_that_the_table_refuses_takes_nothing_of_the_buckets_here() -> None:
-    class Throttling(MemoryTable):
-        async def change(self, key: str, change: Change, *, now_ns: int, full_ns: int) -> Answer:
-            if "throttled" in key:
-                raise StoreUnavailable("throttled")
-            return await super().change(key, change, now_ns=now_ns, full_ns=full_ns)
-
-    here = Environment(Throttling(), OwnedClock())
+    here = Environment(Throttling(named_so), OwnedClock())
     sound, throttled = Limit(1, 3_600, 1), Limit(5, 3_600, 5, name="throttled")
     assert [here.call(sound, throttled) for _ in range(4)] == [200, 429, 429, 429]
     assert here.said[1].remaining == 4

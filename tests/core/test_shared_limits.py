@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from fakes_limits import MemoryTable, excess
+from fakes_limits import MemoryTable, Throttling, excess
 from hypothesis import given
 from hypothesis import strategies as st
 from worlds import OwnedClock, drive
@@ -411,24 +411,13 @@ def test_what_is_given_back_is_given_back_once_though_answers_do_not_come() -> N
     assert admitted == 20
 
 
-class Throttling(MemoryTable):
-    """A table that serves some keys, and of others no call, or none that gives back."""
-
-    def __init__(self, *keys: str, gives_back: bool = True) -> None:
-        super().__init__()
-        self.throttled, self.gives_back = set(keys), gives_back
-        self.refused = 0
-
-    async def change(self, key: str, change: Change, *, now_ns: int, full_ns: int) -> Answer:
-        if key in self.throttled or (change.is_once and not self.gives_back):
-            self.refused += 1
-            raise StoreUnavailable("throttled")
-        return await super().change(key, change, now_ns=now_ns, full_ns=full_ns)
+def short(key: str, _: Change) -> bool:
+    return key == "short"
 
 
 def test_a_bucket_that_cannot_be_decided_leaves_the_others_decided() -> None:
     world = World()
-    world.table = Throttling("short")
+    world.table = Throttling(short)
     world.stores = [world.environment() for _ in range(5)]
     decisions = [world.take_all(("short", SHORT), ("long", LONG), who=who) for who in range(5) for _ in range(10)]
     assert [long.allowed for _, long in decisions] == [True] * 20 + [False] * 30
@@ -439,7 +428,7 @@ def test_a_bucket_that_cannot_be_decided_leaves_the_others_decided() -> None:
 
 def test_a_limit_that_denies_when_it_cannot_be_decided_takes_nothing_of_the_others() -> None:
     world, denies = World(), replace(SHORT, on_error="deny")
-    world.table = Throttling("short")
+    world.table = Throttling(short)
     world.stores = [world.environment()]
     for _ in range(3):
         assert world.take_all(("short", denies), ("long", LONG))[0].fault
@@ -450,7 +439,7 @@ def test_a_limit_that_denies_when_it_cannot_be_decided_takes_nothing_of_the_othe
 def test_a_refusal_stands_when_what_was_taken_of_others_cannot_be_given_back() -> None:
     world = World(2)
     world.take(SHORT, SHORT.burst, key="short", who=1)
-    table = Throttling(gives_back=False)
+    table = Throttling(lambda _, change: change.is_once)
     table.buckets = world.table.buckets
     world.table = table
     world.stores = [world.environment()]
@@ -473,7 +462,7 @@ def test_a_limit_that_this_environment_never_asked_is_looked_at_before_it_says_w
 def test_a_bucket_that_cannot_be_looked_at_is_left_alone_for_a_while() -> None:
     world = World(2)
     world.take(LONG, 20, key="long", who=1)
-    world.table = Throttling("short")
+    world.table = Throttling(short)
     world.table.buckets["long"] = Bucket(world.clock.ns + LONG.burst * figures(LONG).interval_ns, 0)
     world.stores = [world.environment()]
     for _ in range(1_000):
