@@ -61,7 +61,7 @@ def test_a_jwt_of_the_issuer_that_is_asked_is_shown_to_it() -> None:
     assert cause_of(desk, token(iss=LEGACY.issuer, jti="another")) == "the token is not active"
 
 
-@pytest.mark.parametrize("text", ["a", "a.b.c", "a.b.c.d.e", "ey.ey", "....", jwt(iss=LEGACY.issuer)])
+@pytest.mark.parametrize("text", ["a", "a.b.c", "a.b.c.d.e", "v4.public.eyJpc3MiOiJ4In0", "....", jwt(iss=LEGACY.issuer)])
 def test_what_is_no_jwt_is_shown_and_so_is_one_of_the_issuer(text: str) -> None:
     assert issuer_to_ask(text, BOTH) is LEGACY
 
@@ -76,8 +76,15 @@ def test_what_is_no_jwt_is_shown_and_so_is_one_of_the_issuer(text: str) -> None:
         jwt(iss=LEGACY.issuer, half="\ud800"),
         f"{b64(b' {}')}.{b64(b'not JSON')}.x",
         b64(b'{"alg":"dir","enc":"A256GCM"}') + "..aaaa.bbbb.cccc",
+        f".{token()}",
+        f"{token()}.",
+        token().rpartition(".")[0],
+        "x." + make(SystemRandomness()),
     ],
-    ids=["no iss", "number as iss", "signed, no iss", "cannot be read", "half a pair", "no claims", "encrypted"],
+    ids=[
+        *("no iss", "number as iss", "signed, no iss", "cannot be read", "half a pair", "no claims", "encrypted"),
+        *("a dot before it", "a dot after it", "no signature", "an API key after a dot"),
+    ],
 )
 def test_a_jwt_that_does_not_name_the_issuer_may_be_anybodys_and_is_not_shown(text: str) -> None:
     assert issuer_to_ask(text, BOTH) is None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from hms_svc.core.credentials.api_keys import PREFIX
+from hms_svc.core.credentials.api_keys import SHAPE
 from hms_svc.core.credentials.introspected import caller_introspected
 from hms_svc.core.credentials.introspection_cache import IntrospectionCache, Known
 from hms_svc.core.credentials.jws import TokenInvalid, is_jose, issuer_claimed
@@ -31,7 +31,7 @@ def issuer_to_ask(token: str, issuers: tuple[Issuer, ...]) -> Issuer | None:
         if issuer.introspection is not None:
             named = issuer_claimed(token)
             may_be_its_own = named == issuer.issuer or (named is None and not is_jose(token))
-            return issuer if may_be_its_own and not token.startswith(PREFIX) else None
+            return issuer if may_be_its_own and not SHAPE.search(token) else None
     return None
 
 
