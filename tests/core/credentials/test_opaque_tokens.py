@@ -61,7 +61,9 @@ def test_a_jwt_of_the_issuer_that_is_asked_is_shown_to_it() -> None:
     assert cause_of(desk, token(iss=LEGACY.issuer, jti="another")) == "the token is not active"
 
 
-@pytest.mark.parametrize("text", ["a", "a.b.c", "a.b.c.d.e", "v4.public.eyJpc3MiOiJ4In0", "....", jwt(iss=LEGACY.issuer)])
+@pytest.mark.parametrize(
+    "text", ["a", "a.b.c", "a.b.c.d.e", "v4.public.eyJpc3MiOiJ4In0", "....", jwt(iss=LEGACY.issuer)]
+)
 def test_what_is_no_jwt_is_shown_and_so_is_one_of_the_issuer(text: str) -> None:
     assert issuer_to_ask(text, BOTH) is LEGACY
 
