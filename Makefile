@@ -34,6 +34,9 @@ test: $(READY)  ## Run the tests and report the coverage of branches
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
+quick: $(READY)  ## Run the tests without measuring what they cover, in half the time
+	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
+
 fuzz: $(READY)  ## Attack the credentials' readers for MINUTES=10, guided by coverage where atheris installs
 	@$(BIN)/python -m pip install --quiet --group fuzz || echo "atheris does not install here: by chance only"
 	@PYTHONPATH=tests $(BIN)/python -m fuzz.run --minutes $(or $(MINUTES),10)
@@ -64,6 +67,6 @@ oidc: $(READY)  ## Test tokens against a real OpenID provider; needs Node.js 20 
 clean:  ## Remove the environment and everything generated
 	@rm -rf $(VENV) $(VENV)-sam $(VENV)-checkov $(VENV)-oidc .aws-sam .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov build dist
 
-.PHONY: help setup run test fuzz check format oidc-ready oidc clean
+.PHONY: help setup run test quick fuzz check format oidc-ready oidc clean
 
 include infra.mk

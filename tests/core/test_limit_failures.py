@@ -329,11 +329,11 @@ def enlarged(limit: Limit, by_ns: int) -> Limit:
 def test_clocks_two_seconds_apart_give_two_seconds_of_refill_once(limit: Limit, skews_ns: tuple[int, ...]) -> None:
     world = World(*skews_ns)
     admitted: list[tuple[int, int]] = []
-    for _ in range(100):  # 10 s
+    for _ in range(40):  # 10 s
         for one in world.environments:
-            passed = sum(one.call(limit) == 200 for _ in range(limit.burst // 4))
+            passed = sum(one.call(limit) == 200 for _ in range(limit.burst // 3))
             admitted.append((world.true.ns, passed))
-        world.true.advance(0.1)
+        world.true.advance(0.25)
     assert excess(admitted, enlarged(limit, 2 * S)) == 0
     assert (excess(admitted, limit) > 0) == (skews_ns[0] < max(skews_ns))  # who is behind must come first for it
 
@@ -399,9 +399,9 @@ def test_buckets_here_go_by_a_clock_that_does_not_step(on_error: str) -> None:
 def test_clocks_that_are_minutes_apart_give_each_other_no_room_without_end(apart_s: int) -> None:
     world, limit = World(0, -apart_s * S), Limit(60, 60, 60)
     admitted = 0
-    for _ in range(600):  # 60 s
+    for _ in range(60):
         for one in world.environments:
             for _ in range(70):
                 admitted += one.call(limit) == 200
-        world.true.advance(0.1)
+        world.true.advance(1)
     assert admitted <= 60 + 60 + apart_s
