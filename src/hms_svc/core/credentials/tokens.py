@@ -9,6 +9,7 @@ when the first token comes.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from hms_svc.core.config import MAX_ISSUERS
@@ -77,29 +78,33 @@ class SignatureVerifier:
 
 
 class _ReadyKeys:
-    """One key set, its members built when a token first asks for their algorithm."""
+    """One key set. A member is built when a token first names it: of a large set most are never asked for."""
 
     def __init__(self, keys: Jwks) -> None:
         self.keys = keys
         self._count = signing(keys)
-        self._fitting: dict[str, list[tuple[str | None, Any]]] = {}
+        self._fitting: dict[str, list[tuple[str | None, dict[str, str]]]] = {}
+        self._built: dict[tuple[str, int], Any] = {}
 
     def named(self, jws: Jws) -> list[Any]:
         """The keys that may have signed the token. One without ``kid`` must leave no doubt: the set has one key."""
-        fitting = self._for(jws.algorithm)
-        if jws.kid is None:
-            if fitting and self._count > 1:
-                raise TokenInvalid(f"the token names no kid and the issuer has {self._count} keys")
-            return [key for _, key in fitting]
-        named = [key for known, key in fitting if known == jws.kid]
-        return named or [key for known, key in fitting if known is None and len(fitting) == 1]
+        algorithm = jws.algorithm
+        fitting = self._fitting.get(algorithm)
+        if fitting is None:
+            fitting = self._fitting[algorithm] = usable(self.keys, algorithm)
+        if jws.kid is None and fitting and self._count > 1:
+            raise TokenInvalid(f"the token names no kid and the issuer has {self._count} keys")
+        chosen = [place for place, (kid, _) in enumerate(fitting) if kid == jws.kid or jws.kid is None]
+        if not chosen and len(fitting) == 1 and fitting[0][0] is None:
+            chosen = [0]
+        built = (self._key(algorithm, place, fitting[place][1]) for place in chosen)
+        return list(islice((key for key in built if key is not None), _MAX_TRIED))
 
-    def _for(self, algorithm: str) -> list[tuple[str | None, Any]]:
-        """The keys of the set that may verify ``algorithm``, each with its ``kid``."""
-        if algorithm not in self._fitting:
-            built = ((kid, _build(numbers, algorithm)) for kid, numbers in usable(self.keys, algorithm))
-            self._fitting[algorithm] = [(kid, key) for kid, key in built if key is not None]
-        return self._fitting[algorithm]
+    def _key(self, algorithm: str, place: int, numbers: dict[str, str]) -> Any:
+        at = (algorithm, place)
+        if at not in self._built:
+            self._built[at] = _build(numbers, algorithm)
+        return self._built[at]
 
 
 def sign(claims: Mapping[str, Any], private_jwk: Mapping[str, str]) -> str:
@@ -125,7 +130,7 @@ def _build(numbers: dict[str, str], algorithm: str) -> Any:
 
 
 def _is_signed_by_any(keys: Sequence[Any], jws: Jws) -> bool:
-    return any(_is_signed_by(key, jws) for key in keys[:_MAX_TRIED])
+    return any(_is_signed_by(key, jws) for key in keys)
 
 
 def _is_signed_by(key: Any, jws: Jws) -> bool:
